@@ -1,0 +1,163 @@
+"""The text protocol: one line in, a listing or one line out. Monitoring tools parse these, so the columns are a contract.
+
+Listings are tab-separated, their lines end with \\n and the last one is a dot. OK and ERR lines end with \\r\\n, but
+for `version`, `getpid` and `verbose`, which end with \\n.
+"""
+
+from collections.abc import Callable, Iterable
+from typing import Final
+from urllib.parse import quote_plus
+
+from gearmand_py.server.broker import Broker
+from gearmand_py.server.errors import RequestError
+from gearmand_py.server.jobs import PRIORITIES, Function
+from gearmand_py.server.peers import Peer
+
+OK: Final = b"OK\r\n"
+# Bytes that would break a listing's lines and columns are shown escaped.
+VISIBLE: Final = {code: f"\\x{code:02x}" for code in (*range(0x21), 0x7F)}
+
+
+class Admin:
+    """Answers text commands. `version`, `pid` and `verbose` are what the commands of that name tell."""
+
+    def __init__(self, broker: Broker, *, version: str, pid: int, verbose: str) -> None:
+        self.broker = broker
+        told = {"version": version, "getpid": str(pid), "verbose": verbose}
+        self.commands: dict[str, Callable[[Peer, list[bytes]], bytes]] = {
+            "status": self.status,
+            "prioritystatus": self.priority_status,
+            "priority-status": self.priority_status,
+            "workers": self.workers,
+            "show": self.show,
+            "cancel": self.cancel,
+            "create": self.create,
+            "drop": self.drop,
+            "maxqueue": self.max_queue,
+            "shutdown": self.shutdown,
+            **{word: telling(answer) for word, answer in told.items()},
+        }
+
+    def answer(self, peer: Peer, line: bytes) -> bytes:
+        """The answer to a line."""
+        words = line.split()
+        command = self.commands.get(words[0].decode("latin-1").lower()) if words else None
+        if command is None:
+            return err("UNKNOWN_COMMAND", "Unknown server command")
+        return command(peer, words[1:])
+
+    # ---- listings
+
+    def status(self, _peer: Peer, _words: list[bytes]) -> bytes:
+        """function, total, running, workers"""
+        return listing((f.name, f.total, f.running, len(f.workers)) for f in self.broker.functions.values())
+
+    def priority_status(self, _peer: Peer, _words: list[bytes]) -> bytes:
+        """function, high, normal, low, workers: queued only"""
+        return listing((f.name, *(q.size for q in f.queues), len(f.workers)) for f in self.broker.functions.values())
+
+    def workers(self, _peer: Peer, _words: list[bytes]) -> bytes:
+        """FD IP ID : functions; every connection, latest CAN_DO first"""
+        lines = []
+        for peer in self.broker.peers:
+            functions = "".join(f" {shown(function.name)}" for function in reversed(peer.functions))
+            lines.append(f"{peer.fd} {peer.address} {shown(peer.client_id) or '-'} :{functions}\n")
+        return ("".join(lines) + ".\n").encode("utf-8", "surrogateescape")
+
+    def show(self, _peer: Peer, words: list[bytes]) -> bytes:
+        """`show jobs`: handle, retries, ignored, persisted; `show unique jobs`: unique keys"""
+        match [word.lower() for word in words]:
+            case [b"jobs"]:
+                jobs = self.broker.jobs.values()
+                return listing((self.broker.handle(job), job.attempts, 0, int(job.background)) for job in jobs)
+            case [b"unique", b"jobs"]:
+                return listing((job.unique,) for job in self.broker.jobs.values())
+        return err("UNKNOWN_SHOW_ARGUMENTS")
+
+    # ---- changes
+
+    def cancel(self, peer: Peer, words: list[bytes]) -> bytes:
+        """`cancel job HANDLE`; OK is said once the row is gone from the table."""
+        if len(words) != 2 or words[0].lower() != b"job":
+            return incomplete("cancel")
+        if not self.broker.cancel(words[1]):
+            return err("UNKNOWN_JOB")
+        if self.broker.batch.deletes:
+            self.broker.batch.hold(peer)
+        return OK
+
+    def create(self, _peer: Peer, words: list[bytes]) -> bytes:
+        """`create function F`"""
+        if len(words) != 2 or words[0].lower() != b"function":
+            return incomplete("create")
+        return self._on_function(words[1], lambda _function: None)
+
+    def _on_function(self, name: bytes, change: Callable[[Function], None]) -> bytes:
+        try:
+            change(self.broker.function(name))
+        except RequestError as error:
+            return err(error.code, error.text)
+        return OK
+
+    def drop(self, _peer: Peer, words: list[bytes]) -> bytes:
+        """`drop function F`, when nothing hangs on it"""
+        if len(words) != 2 or words[0].lower() != b"function":
+            return incomplete("drop")
+        function = self.broker.functions.get(words[1])
+        if function is None:
+            return b"ERR function not found\r\n"
+        if function.total or function.workers:
+            return b"ERR there are still connected workers or executing clients\r\n"
+        del self.broker.functions[function.name]
+        return OK
+
+    def max_queue(self, _peer: Peer, words: list[bytes]) -> bytes:
+        """`maxqueue F`, `maxqueue F n`, `maxqueue F high normal low`; none or 0 is no limit"""
+        try:
+            name, *numbers = words
+            limits = [int(number) for number in numbers]
+        except ValueError:
+            return incomplete("maxqueue")
+        if len(limits) not in (0, 1, len(PRIORITIES)):
+            return incomplete("maxqueue")
+        return self._on_function(name, lambda function: set_limits(function, limits))
+
+    def shutdown(self, _peer: Peer, _words: list[bytes]) -> bytes:
+        """Gone from the C server; a port without a lock is no place for it."""
+        return err("UNKNOWN_COMMAND", "shutdown is disabled, send the process a SIGTERM")
+
+
+def set_limits(function: Function, limits: list[int]) -> None:
+    """maxqueue: one limit for all priorities, or one each, or none."""
+    if len(limits) == len(PRIORITIES):
+        function.limits = limits[0], limits[1], limits[2]
+    else:
+        one = limits[0] if limits else 0
+        function.limits = one, one, one
+
+
+def telling(answer: str) -> Callable[[Peer, list[bytes]], bytes]:
+    """A command that always says the same."""
+    line = f"OK {answer}\n".encode()
+    return lambda _peer, _words: line
+
+
+def listing(rows: Iterable[tuple[bytes | int, ...]]) -> bytes:
+    """Tab-separated lines and the dot."""
+    lines = ["\t".join(shown(cell) if isinstance(cell, bytes) else str(cell) for cell in row) + "\n" for row in rows]
+    return ("".join(lines) + ".\n").encode("utf-8", "surrogateescape")
+
+
+def shown(name: bytes) -> str:
+    """A name in a listing, byte for byte but for what would break the listing."""
+    return name.decode("utf-8", "surrogateescape").translate(VISIBLE)
+
+
+def err(code: str, text: str = "") -> bytes:
+    """An ERR line; its text is URL-encoded, as the C server's."""
+    return f"ERR {code} {quote_plus(text)}".rstrip().encode() + b"\r\n"
+
+
+def incomplete(command: str) -> bytes:
+    """A command with too few or too many words."""
+    return err("INVALID_ARGUMENTS", f"An incomplete set of arguments was sent to this command {command}")

@@ -1,0 +1,184 @@
+"""Wiring and life cycle of the server: open the storage, take up its jobs, listen, and stop in order."""
+
+import asyncio
+import gc
+import logging
+import os
+import signal
+import socket
+from contextlib import suppress
+from dataclasses import dataclass
+from importlib.metadata import version
+from typing import Any, Final
+
+from gearmand_py.migrations import SchemaState, state, upgrade
+from gearmand_py.server.admin import Admin
+from gearmand_py.server.broker import Broker
+from gearmand_py.server.config import Settings, ensure_state_directory, made_by_us
+from gearmand_py.server.connection import Front
+from gearmand_py.server.dispatch import Dispatch
+from gearmand_py.server.ids import Ids, handle_prefix
+from gearmand_py.storage.base import SchemaTooNew, SchemaTooOld
+from gearmand_py.storage.sql import SqlStorage
+from gearmand_py.storage.urls import storage_for
+
+log = logging.getLogger(__name__)
+
+ROWS_A_PAGE: Final = 10_000
+STOP_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
+
+
+class StartError(Exception):
+    """The server cannot start; the text says why and what to do."""
+
+
+@dataclass(slots=True)
+class Server:
+    """A running server."""
+
+    front: Front
+    storage: SqlStorage
+    listener: asyncio.Server
+    waiting: int  # jobs found in the storage
+
+    @property
+    def addresses(self) -> str:
+        """Where it listens, for people."""
+        names = [listening.getsockname() for listening in self.listener.sockets]
+        return ", ".join(f"[{name[0]}]:{name[1]}" if ":" in name[0] else f"{name[0]}:{name[1]}" for name in names)
+
+
+async def serve(settings: Settings) -> None:
+    """Run a server until it is told to stop. Raises StartError or StorageError."""
+    stopped = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in STOP_SIGNALS:
+        loop.add_signal_handler(number, stopped.set)
+    storage = make_storage(settings)
+    sockets = listening_sockets(settings)  # before the jobs are read: a taken port should not cost a minute
+    try:
+        async with storage:
+            await prepare_schema(storage, settings)
+            server = await start(settings, storage, sockets)
+            log.info(
+                "gearmand-py %s listening on %s, storing in %s, %s found",
+                version("gearmand-py"),
+                server.addresses,
+                storage.description,
+                counted(server.waiting, "job"),
+            )
+            await run(server, stopped)
+    finally:
+        for listening in sockets:
+            listening.close()
+
+
+def make_storage(settings: Settings) -> SqlStorage:
+    """The storage of the settings, not opened; the embedded default gets its directory."""
+    if made_by_us(settings.database):
+        try:
+            ensure_state_directory()
+        except OSError as error:
+            raise StartError(f"cannot make the state directory: {error}; give --database another place") from None
+    return storage_for(settings.database, synchronous=settings.synchronous.upper())
+
+
+async def prepare_schema(storage: SqlStorage, settings: Settings) -> None:
+    """The embedded SQLite file migrates itself; a schema newer than this program is refused."""
+    found = await state(await storage.connection())
+    if found is SchemaState.CURRENT:
+        return
+    if found is SchemaState.NEWER:
+        raise SchemaTooNew(
+            f"{storage.description} was made by a newer gearmand-py: start that version, "
+            "or give this one another --database"
+        )
+    if storage.url.get_backend_name() != "sqlite":
+        raise SchemaTooOld(f"the schema is missing or old: run gearmand-py migrate --database '{storage.description}'")
+    log.info("migrating %s", storage.description)
+    await upgrade(storage.engine)
+
+
+async def start(settings: Settings, storage: SqlStorage, sockets: list[socket.socket]) -> Server:
+    """Take up the stored jobs, then accept connections."""
+    broker = make_broker(settings)
+    waiting = await restore(broker, storage)
+    # What is here now lives as long as the server: the collector need not walk it again and again.
+    gc.collect()
+    gc.freeze()
+    admin = Admin(broker, version=version("gearmand-py"), pid=os.getpid(), verbose=settings.verbose)
+    front = Front(
+        Dispatch(broker, admin),
+        storage,
+        max_packet=settings.max_packet_size,
+        storage_timeout=settings.storage_timeout,
+    )
+    loop = asyncio.get_running_loop()
+    listener: Any = await loop.create_server(front.accept, sock=sockets[0], backlog=settings.backlog)
+    return Server(front, storage, listener, waiting)
+
+
+def make_broker(settings: Settings) -> Broker:
+    """A broker without jobs."""
+    return Broker(
+        Ids(settings.node),
+        handle_prefix(settings.job_handle_prefix, socket.gethostname()),
+        node=settings.node,
+        job_retries=settings.job_retries,
+        worker_wakeup=settings.worker_wakeup,
+    )
+
+
+async def restore(broker: Broker, storage: SqlStorage) -> int:
+    """Give the broker every row, in id order; returns how many wait."""
+    last = 0
+    while page := await storage.load(last, ROWS_A_PAGE):
+        for record in page:
+            broker.restore(record)
+        last = page[-1].id
+    return len(broker.jobs)
+
+
+async def run(server: Server, stopped: asyncio.Event) -> None:
+    """Serve until told to stop, then settle what is open."""
+    journal = asyncio.create_task(server.front.journal.run(), name="journal")
+    stopping = asyncio.create_task(stopped.wait(), name="stop signal")
+    await asyncio.wait((journal, stopping), return_when=asyncio.FIRST_COMPLETED)
+    stopping.cancel()
+    server.listener.close()
+    server.front.journal.stop()
+    await journal  # raises what ended it, if it was not us
+    server.front.close()
+    await drain(server.front)
+    log.info("stopped, %s left", counted(sum(job.background for job in server.front.broker.jobs.values()), "job"))
+
+
+async def drain(front: Front) -> None:
+    """Wait a moment for the last answers to leave."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(1):
+            while front.broker.peers:
+                await asyncio.sleep(0.005)
+
+
+def listening_sockets(settings: Settings) -> list[socket.socket]:
+    """The bound socket. Raises StartError."""
+    where = f"{settings.listen}:{settings.port}"
+    try:
+        family, _, _, _, address = socket.getaddrinfo(
+            settings.listen, settings.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        return [socket.create_server(address[:2], family=family)]
+    except socket.gaierror as error:
+        raise StartError(f"cannot listen on {where}: {error.strerror}; give --listen an address of this host") from None
+    except OSError as error:
+        raise StartError(
+            f"cannot listen on {where}: {error.strerror}; is another job server running? give --port another number"
+        ) from None
+
+
+def counted(number: int, word: str) -> str:
+    """1 job, 2 jobs"""
+    return f"{number} {word}{'' if number == 1 else 's'}"
+
+

@@ -1,0 +1,542 @@
+"""Every transition of jobs, workers and clients. Synchronous: no I/O, no clock, no await.
+
+Theory of operation. A job is in one of these states, which its fields tell:
+
+    held      batch set, not queued            in a batch; nobody may run it or know of it yet
+    delayed   in `delayed`                     committed; its time has not come
+    waiting   queued                           in its function's queue for its priority
+    running   worker set                       handed out; still a row in the table
+    (gone)    not in `jobs`                    finished, cancelled, dropped, refused, or dead
+
+    submit background ─> held ─ committed ─> waiting / delayed ─ due ─> waiting
+                           └──── refused ──> gone (the submitter gets ERROR)
+    submit foreground ─────────────────────> waiting
+    grab:    waiting ─> running              complete, fail, exception: running ─> gone
+    worker gone, CANT_DO, time out: running ─> waiting at the head; or gone when attempts have run out (a background
+             job stays in the table as a dead row) or when it was foreground and nobody waits for it any more
+    cancel, last foreground client gone: waiting ─> gone
+
+Rules: a background job is never handed out before its batch is committed. A background job leaves the table only
+through `_leave` (finished, cancelled) and is never dropped because somebody went away. One live job for each function
+and coalesce key. What is sent to a peer goes to `peer.tail` (the fence, see peers.py), and the peer to `dirty`.
+
+The shell calls `tick` with the clocks at the start of each loop turn, `take_batch`, `committed` and `refused` for the
+journal, and `connect` and `disconnect`. Handlers of packets are in dispatch.py.
+"""
+
+from typing import Final
+
+from gearmand_py.server import packets
+from gearmand_py.server.batch import Batch
+from gearmand_py.server.errors import RequestError
+from gearmand_py.server.ids import Ids, id_of
+from gearmand_py.server.jobs import PRIORITIES, Function, Job, coalesce_key
+from gearmand_py.server.packets import NO_JOB_PACKET, NOOP_PACKET, RESPONSE, pack
+from gearmand_py.server.peers import Outgoing, Peer
+from gearmand_py.server.schedule import Schedule
+from gearmand_py.storage.base import DEAD, RUN_AT_ONCE, JobRecord, Update
+
+# Kept whole, unlike in the C server, which cuts a 64-byte unique so that it never coalesces again.
+MAX_UNIQUE: Final = 64
+MAX_FUNCTION: Final = 512
+MAX_ATTEMPTS: Final = 32767  # the column is a SMALLINT
+UNLIMITED: Final = -1
+
+
+class Broker:
+    """All jobs, functions and peers of one server.
+
+    `job_retries`: -1 unlimited, otherwise how often a job is handed out (0 counts as 1).
+    `worker_wakeup`: how many sleeping workers a new job wakes; 0 wakes all.
+    """
+
+    def __init__(
+        self, ids: Ids, handle_prefix: bytes, *, node: int = 0, job_retries: int = UNLIMITED, worker_wakeup: int = 0
+    ) -> None:
+        self.ids = ids
+        self.node = node
+        self.prefix = handle_prefix
+        self.job_retries = job_retries
+        self.worker_wakeup = worker_wakeup
+        self.functions: dict[bytes, Function] = {}
+        self.jobs: dict[int, Job] = {}
+        self.dead: set[int] = set()
+        self.peers: dict[Peer, None] = {}
+        self.dirty: list[Peer] = []  # peers with something to flush
+        self.batch = Batch(1)  # the open one
+        self.delayed = Schedule()  # by wall clock
+        self.timeouts = Schedule()  # by monotonic clock
+        self.now = 0.0
+        self.wall = 0.0
+
+    # ---- the clock
+
+    def tick(self, now: float, wall: float) -> None:
+        """Do what is due. `now` is monotonic, `wall` epoch seconds."""
+        self.now = now
+        self.wall = wall
+        self.ids.advance(int(wall * 1000))
+        if self.delayed:
+            self._release_delayed(wall)
+        if self.timeouts:
+            for id_ in self.timeouts.take_due(now):
+                self._take_back(self.jobs[id_])
+
+    def next_deadline(self, now: float, wall: float) -> float | None:
+        """Seconds until `tick` has something to do; None when nothing is scheduled."""
+        waits = []
+        if (due := self.delayed.next()) is not None:
+            waits.append(due - wall)
+        if (due := self.timeouts.next()) is not None:
+            waits.append(due - now)
+        return max(0.0, min(waits)) if waits else None
+
+    def _release_delayed(self, wall: float) -> None:
+        for id_ in self.delayed.take_due(wall):
+            self._make_runnable(self.jobs[id_])
+
+    # ---- restart
+
+    def restore(self, record: JobRecord) -> None:
+        """Take up a row of the table. Rows come in id order, before anybody is connected."""
+        self.ids.observe(record.id)
+        if record.run_at == DEAD:
+            self.dead.add(record.id)
+            return
+        function = self.function(record.function)
+        job = Job(
+            record.id,
+            function,
+            record.unique or b"",
+            record.priority,
+            True,
+            record.data,
+            record.run_at,
+            record.reducer,
+            record.attempts,
+        )
+        self.jobs[job.id] = job
+        function.total += 1
+        if key := job.coalesce_key:
+            function.uniques.setdefault(key, job)
+        self._start_waiting(job)
+
+    # ---- the journal's side
+
+    def take_batch(self) -> Batch:
+        """Close the open batch and open the next; every batch taken must end in `committed` or `refused`."""
+        batch = self.batch
+        self.batch = Batch(batch.number + 1)
+        return batch
+
+    def committed(self, batch: Batch) -> None:
+        """The batch is on disk: its jobs may run, those who wait may know."""
+        woken: dict[Function, int] = {}
+        for job in batch.adopted:
+            job.batch = None
+        for job in batch.inserts:
+            if job.batch is batch:
+                job.batch = None
+                if job.run_at:
+                    self.delayed.add(job.id, job.run_at)
+                else:
+                    function = job.function
+                    function.queues[job.priority].push(job)
+                    woken[function] = woken.get(function, 0) + 1
+        for function, count in woken.items():
+            if function.sleepers:
+                self._wake(function, count)
+        self._release(batch)
+
+    def refused(self, batch: Batch, reason: str, *, unknown: bool) -> None:
+        """The batch's rows were not stored: their submitters get ERROR.
+
+        With `unknown` they may have gone in after all (the connection broke at COMMIT): then they are to be deleted.
+        """
+        rows = {*batch.inserts, *batch.adopted}
+        self._tell_refused(rows, (*batch.waiters, *self.batch.waiters), reason)
+        if unknown:
+            self.batch.deletes.extend(job.id for job in rows)
+        for job in rows:
+            if job.batch is batch:
+                job.batch = None
+                self._unstored(job)
+        self._release(batch)
+
+    def _unstored(self, job: Job) -> None:
+        """A job lost its row: it goes on in the foreground if somebody waits for it."""
+        job.background = False
+        if job.clients:
+            if not job.queued and job.worker is None:
+                self._make_runnable(job)
+        elif job.queued:
+            self._drop(job)
+        elif job.worker is None:
+            self._leave(job)
+
+    def _tell_refused(self, jobs: set[Job], peers: tuple[Peer, ...], reason: str) -> None:
+        answer = packets.error("QUEUE_ERROR", reason)
+        for peer in peers:
+            for waiting in peer.held:
+                waiting[:] = [answer if isinstance(out, Job) and out in jobs else out for out in waiting]
+
+    def _release(self, batch: Batch) -> None:
+        """Let go what waited for this batch."""
+        created = self._created
+        for peer in batch.waiters:
+            peer.outbox.extend([created(out) if isinstance(out, Job) else out for out in peer.held.popleft()])
+            if not peer.held:
+                peer.fence = None
+                peer.tail = peer.outbox
+            if not peer.dirty:
+                peer.dirty = True
+                self.dirty.append(peer)
+
+    # ---- peers
+
+    def connect(self, peer: Peer) -> None:
+        """A connection was made."""
+        self.peers[peer] = None
+
+    def disconnect(self, peer: Peer) -> None:
+        """A connection is gone: what it ran goes back, what only it waited for is dropped."""
+        peer.closed = True
+        self.peers.pop(peer, None)
+        self.forget_abilities(peer)
+        for job in peer.awaited:
+            job.clients = [client for client in job.clients or () if client is not peer] or None
+            if job.clients is None and not job.background and job.queued:
+                self._drop(job)
+        peer.awaited.clear()
+
+    def send(self, peer: Peer, packet: Outgoing) -> None:
+        """Queue a packet for a peer that is not the one being read."""
+        peer.tail.append(packet)
+        if not peer.dirty:
+            peer.dirty = True
+            self.dirty.append(peer)
+
+    # ---- functions
+
+    def function(self, name: bytes) -> Function:
+        """The function of this name, made when it is new. Raises RequestError for a name that cannot be."""
+        function = self.functions.get(name)
+        if function is None:
+            if not name:
+                raise RequestError("INVALID_PACKET", "Function name is empty")
+            if len(name) > MAX_FUNCTION:
+                raise RequestError("ARGUMENT_TOO_LARGE", f"Function name is over {MAX_FUNCTION} bytes")
+            function = self.functions[name] = Function(name)
+        return function
+
+    # ---- submitting
+
+    def submit(
+        self,
+        peer: Peer,
+        name: bytes,
+        unique: bytes,
+        data: bytes,
+        priority: int,
+        background: bool,
+        run_at: int = RUN_AT_ONCE,
+        reducer: bytes | None = None,
+    ) -> None:
+        """A client submits a job; it is answered at once, or after the commit if the job is a background one."""
+        function = self.functions.get(name) or self.function(name)
+        if unique:
+            if len(unique) > MAX_UNIQUE:
+                raise RequestError("ARGUMENT_TOO_LARGE", "Unique value too large")
+            key = coalesce_key(unique, data)
+            if key is not None and (job := function.uniques.get(key)) is not None:
+                self._join(peer, job, background)
+                return
+        else:
+            key = None
+        limit = function.limits[priority]
+        if 0 < limit <= function.total:
+            raise RequestError("QUEUE_ERROR", "Job queue is full")
+        job = Job(self.ids.take(), function, unique, priority, background, data, run_at, reducer)
+        self.jobs[job.id] = job
+        function.total += 1
+        if key is not None:
+            function.uniques[key] = job
+        if background:
+            batch = job.batch = self.batch
+            batch.inserts.append(job)
+            batch.data_bytes += len(data)
+            (peer.tail if peer.fence is batch else batch.hold(peer)).append(job)
+        else:
+            job.clients = [peer]
+            peer.awaited.add(job)
+            peer.tail.append(self._created(job))
+            self._make_runnable(job)
+
+    def _join(self, peer: Peer, job: Job, background: bool) -> None:
+        """A submission coalesces onto a live job. Its answer waits for that job's commit."""
+        if background:
+            if not job.background:
+                self._adopt(job)
+        else:
+            if job.clients is None:
+                job.clients = []
+            job.clients.append(peer)
+            peer.awaited.add(job)
+        tail = job.batch.hold(peer) if job.batch else peer.tail
+        # A foreground client is served even if the row is refused, so only a background one waits as a Job.
+        tail.append(job if background and job.batch else self._created(job))
+
+    def _adopt(self, job: Job) -> None:
+        """A foreground job becomes a background one, because its acknowledgement says so from now on."""
+        job.background = True
+        job.batch = self.batch
+        self.batch.adopted.append(job)
+        self.batch.data_bytes += len(job.data)
+
+    def _created(self, job: Job) -> bytes:
+        return pack(RESPONSE, packets.JOB_CREATED, b"%b%d" % (self.prefix, job.id))
+
+    # ---- waiting
+
+    def _start_waiting(self, job: Job) -> None:
+        if job.run_at:
+            self.delayed.add(job.id, job.run_at)
+        else:
+            job.function.queues[job.priority].push(job)
+
+    def _make_runnable(self, job: Job) -> None:
+        function = job.function
+        function.queues[job.priority].push(job)
+        if function.sleepers:
+            self._wake(function, 1)
+
+    def _wake(self, function: Function, count: int) -> None:
+        """Wake sleeping workers for `count` new jobs; those that slept longest first."""
+        sleepers = list(function.sleepers)
+        if self.worker_wakeup:
+            sleepers = sleepers[: count * self.worker_wakeup]
+        for peer in sleepers:
+            self._rouse(peer)
+            self.send(peer, NOOP_PACKET)
+
+    def _rouse(self, peer: Peer) -> None:
+        peer.sleeping = False
+        for function in peer.abilities:
+            function.sleepers.pop(peer, None)
+
+    # ---- workers
+
+    def can_do(self, peer: Peer, name: bytes, seconds: float) -> None:
+        """A worker can run a function, each job of it within `seconds` (0: no limit)."""
+        function = self.function(name)
+        if function not in peer.functions:
+            peer.abilities.append(function)
+            function.workers[peer] = None
+        peer.functions[function] = seconds
+        if peer.sleeping:
+            self.pre_sleep(peer)
+
+    def cannot_do(self, peer: Peer, name: bytes) -> None:
+        """A worker can no longer run a function; what it ran of it goes back."""
+        function = self.functions.get(name)
+        if function is None or function not in peer.functions:
+            return
+        del peer.functions[function]
+        peer.abilities.remove(function)
+        del function.workers[peer]
+        function.sleepers.pop(peer, None)
+        for job in [job for job in peer.running.values() if job.function is function]:
+            self._take_back(job)
+
+    def forget_abilities(self, peer: Peer) -> None:
+        """A worker can do nothing any more; all it ran goes back."""
+        self._rouse(peer)
+        for function in peer.abilities:
+            del function.workers[peer]
+        peer.functions.clear()
+        peer.abilities.clear()
+        for job in list(peer.running.values()):
+            self._take_back(job)
+
+    def pre_sleep(self, peer: Peer) -> None:
+        """A worker goes to sleep: it is woken at once if there is work, else with the next job it can do."""
+        if any(function.waiting for function in peer.abilities):
+            self._rouse(peer)
+            self.send(peer, NOOP_PACKET)
+            return
+        peer.sleeping = True
+        for function in peer.abilities:
+            function.sleepers[peer] = None
+
+    def grab(self, peer: Peer) -> tuple[bytes, Job] | None:
+        """Hand the worker its next job, with its handle; None when there is none for it."""
+        if peer.sleeping:
+            self._rouse(peer)
+        job = self._next_job(peer)
+        if job is None:
+            peer.tail.append(NO_JOB_PACKET)
+            return None
+        job.worker = peer
+        function = job.function
+        function.running += 1
+        handle = b"%b%d" % (self.prefix, job.id)
+        peer.running[handle] = job
+        if seconds := peer.functions[function]:
+            self.timeouts.add(job.id, self.now + seconds)
+        return handle, job
+
+    def _next_job(self, peer: Peer) -> Job | None:
+        """The oldest job of the highest priority over all the worker's functions, round robin within a priority."""
+        abilities = peer.abilities
+        count = len(abilities)
+        for priority in PRIORITIES:
+            for at in range(peer.turn, peer.turn + count):
+                queue = abilities[at % count].queues[priority]
+                if queue.size:
+                    peer.turn = (at + 1) % count
+                    return queue.pop()
+        return None
+
+    def _take_back(self, job: Job) -> None:
+        """A job did not end: its worker went, gave up its function, or took too long."""
+        self._stop_running(job)
+        if job.clients is None and not job.background:
+            self._leave(job)
+            return
+        job.attempts = min(job.attempts + 1, MAX_ATTEMPTS)
+        job.status = None
+        if 0 <= self.job_retries <= job.attempts:
+            self._die(job)
+            return
+        if job.background:
+            self._note_update(job)
+        job.function.queues[job.priority].give_back(job)
+        if job.function.sleepers:
+            self._wake(job.function, 1)
+
+    def _stop_running(self, job: Job) -> bytes:
+        """The job is no longer its worker's; returns the handle."""
+        handle = self.handle(job)
+        assert job.worker is not None
+        del job.worker.running[handle]
+        job.worker = None
+        job.function.running -= 1
+        self.timeouts.discard(job.id)
+        return handle
+
+    def _die(self, job: Job) -> None:
+        """Its attempts ran out: clients are told, a background job's row is kept as a dead one."""
+        self._tell_failed(job)
+        if job.background:
+            job.run_at = DEAD
+            self._note_update(job)
+            self.dead.add(job.id)
+        self._forget(job)
+
+    def _note_update(self, job: Job) -> None:
+        if job.batch is not self.batch:  # else its row is not written yet, and will be as it is then
+            self.batch.updates[job.id] = Update(job.id, job.attempts, job.run_at)
+
+    # ---- results
+
+    def running_job(self, peer: Peer, handle: bytes) -> Job | None:
+        """The job this worker runs under this handle."""
+        return peer.running.get(handle)
+
+    def forward(self, job: Job, packet: bytes) -> None:
+        """Pass what a worker says of a job to all who wait for it."""
+        if job.clients:
+            for client in job.clients:
+                self.send(client, packet)
+
+    def finish(self, peer: Peer, handle: bytes, job: Job) -> None:
+        """The worker has ended the job, one way or the other."""
+        del peer.running[handle]
+        job.worker = None
+        job.function.running -= 1
+        if self.timeouts:
+            self.timeouts.discard(job.id)
+        self._leave(job)
+
+    def raise_exception(self, job: Job, handle: bytes, packet: bytes) -> None:
+        """WORK_EXCEPTION: only for clients that asked for exceptions; the others see a failure."""
+        failed = packets.response(packets.WORK_FAIL, handle)
+        for client in job.clients or ():
+            self.send(client, packet if client.exceptions else failed)
+
+    def _tell_failed(self, job: Job) -> None:
+        self.forward(job, packets.response(packets.WORK_FAIL, self.handle(job)))
+
+    # ---- the end of a job
+
+    def cancel(self, handle: bytes) -> bool:
+        """Take a job out of queue and table; False when there is no such job.
+
+        The clients of a running one get WORK_FAIL and its late result is dropped.
+        """
+        id_ = id_of(handle)
+        if id_ in self.dead:
+            self.dead.remove(id_)
+            self.batch.deletes.append(id_)
+            return True
+        job = self.jobs.get(id_) if id_ is not None else None
+        if job is None:
+            return False
+        if job.worker is not None:
+            worker = job.worker
+            worker.discarded.add(self._stop_running(job))
+        elif job.queued:
+            job.function.queues[job.priority].discard(job)
+        elif job.id in self.delayed:
+            self.delayed.discard(job.id)
+        else:
+            return False  # not yet committed: nobody has been told of it
+        self._tell_failed(job)
+        self._leave(job)
+        return True
+
+    def _drop(self, job: Job) -> None:
+        """A waiting foreground job that nobody waits for."""
+        job.function.queues[job.priority].discard(job)
+        self._leave(job)
+
+    def _leave(self, job: Job) -> None:
+        """The job is over: out of memory, and out of the table."""
+        if job.background:
+            if job.batch is self.batch:
+                self.batch.forget(job)
+            else:
+                self.batch.deletes.append(job.id)
+        self._forget(job)
+
+    def _forget(self, job: Job) -> None:
+        del self.jobs[job.id]
+        job.batch = None
+        function = job.function
+        function.total -= 1
+        if job.unique:
+            key = job.coalesce_key
+            if key is not None and function.uniques.get(key) is job:
+                del function.uniques[key]
+        if job.clients:
+            for client in job.clients:
+                client.awaited.discard(job)
+            job.clients = None
+
+    # ---- looking
+
+    def handle(self, job: Job) -> bytes:
+        """The name clients know the job by."""
+        return b"%b%d" % (self.prefix, job.id)
+
+    def find(self, handle: bytes) -> Job | None:
+        """The job with this handle, given out before a restart or after."""
+        id_ = id_of(handle)
+        return self.jobs.get(id_) if id_ is not None else None
+
+    def find_unique(self, unique: bytes) -> Job | None:
+        """A job with this unique key, whatever its function."""
+        for function in self.functions.values():
+            if job := function.uniques.get(unique):
+                return job
+        return None

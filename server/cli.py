@@ -1,0 +1,155 @@
+"""The command `gearmand-py`: alone it serves; its subcommands migrate, submit, work and look."""
+
+import asyncio
+import logging
+import os
+import sys
+from collections.abc import Callable, Coroutine
+from dataclasses import asdict
+from importlib.metadata import version
+from typing import Any, Final, NoReturn, TypeVar
+
+import click
+
+from gearmand_py.server.config import OPTIONS, Settings, settings_from
+from gearmand_py.storage.base import StorageError
+
+# Exit statuses of a server and of migrate; the client commands' are in commands.py.
+FAILED: Final = 1
+
+T = TypeVar("T")
+
+# gearmand's names of levels that logging does not have.
+logging.addLevelName(25, "NOTICE")
+logging.addLevelName(logging.CRITICAL + 5, "ALERT")
+logging.addLevelName(logging.CRITICAL + 10, "FATAL")
+
+
+class LazyGroup(click.Group):
+    """A group whose client commands are imported when they are asked for: a server does not need them."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """All of them, the server's first."""
+        return [*super().list_commands(ctx), *client_commands()]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """One by name."""
+        return super().get_command(ctx, cmd_name) or client_commands().get(cmd_name)
+
+
+def client_commands() -> dict[str, click.Command]:
+    """The commands that talk to a server, by name."""
+    from gearmand_py.server.commands import COMMANDS
+
+    return {str(command.name): command for command in COMMANDS}
+
+
+@click.group(
+    cls=LazyGroup,
+    invoke_without_command=True,
+    params=[
+        *OPTIONS,
+        click.Option(["--check-config"], is_flag=True, help="Check the settings, print them, and exit."),
+    ],
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog="Each option with [env var: ...] can be set there, or by its long name in the --config-file.",
+)
+@click.version_option(version("gearmand-py"), "-V", "--version", prog_name="gearmand-py")
+@click.pass_context
+def main(ctx: click.Context, check_config: bool, **params: Any) -> None:
+    """A durable job queue server that speaks Gearman. Without a COMMAND it serves.
+
+    A background job is acknowledged once it is committed to the database, and survives whatever happens then.
+    """
+    if ctx.invoked_subcommand is not None:
+        if check_config:
+            raise click.UsageError("--check-config goes without a command")
+        return
+    settings = settings_from(params)
+    if check_config:
+        print_settings(ctx, settings)
+        return
+    set_up_logging(settings.verbose)
+    from gearmand_py.server.app import StartError, serve
+
+    try:
+        run(serve(settings))
+    except (StartError, StorageError) as error:
+        fail(str(error))
+
+
+@main.command()
+@click.option("--database", metavar="URL", help="The database to migrate.  [default: the server's]")
+@click.option("--check", is_flag=True, help="Change nothing; exit with 1 when a migration is due.")
+@click.option("--sql", is_flag=True, help="Change nothing; print the SQL that would bring an empty database up to date.")
+@click.pass_context
+def migrate(ctx: click.Context, database: str | None, check: bool, sql: bool) -> None:
+    """Bring the database's tables to what this version needs.
+
+    Exit status: 0 the schema is current (now); 1 it is not, or the database is out of reach; 2 wrong usage.
+    """
+    from gearmand_py.server import maintenance
+
+    assert ctx.parent is not None
+    settings = settings_from({**ctx.parent.params, **({"database": database} if database else {})})
+    if check and sql:
+        raise click.UsageError("--check and --sql exclude each other")
+    try:
+        if sql:
+            click.echo(maintenance.migration_sql(settings), nl=False)
+        elif check:
+            current, message = run(maintenance.check_schema(settings))
+            click.echo(message)
+            ctx.exit(0 if current else FAILED)
+        else:
+            click.echo(run(maintenance.migrate(settings)))
+    except StorageError as error:
+        fail(str(error))
+
+
+def run(main_coroutine: Coroutine[Any, Any, T]) -> T:
+    """Run on uvloop, or on asyncio's own loop where uvloop cannot be imported."""
+    with asyncio.Runner(loop_factory=loop_factory()) as runner:
+        return runner.run(main_coroutine)
+
+
+def loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    """uvloop's, if there is one."""
+    try:
+        import uvloop
+    except ImportError:
+        return None
+    return uvloop.new_event_loop
+
+
+def set_up_logging(verbose: str) -> None:
+    """Log to stderr, from the given level on."""
+    logging.basicConfig(
+        stream=sys.stderr,
+        level=logging.getLevelName(verbose),
+        format="%(asctime)s %(levelname)s %(message)s",
+    )
+    if verbose != "DEBUG":  # these tell every statement
+        logging.getLogger("aiosqlite").setLevel(logging.WARNING)
+        logging.getLogger("alembic").setLevel(logging.WARNING)
+
+
+def print_settings(ctx: click.Context, settings: Settings) -> None:
+    """Each setting as a line of a configuration file, and where it comes from."""
+    for name, value in asdict(settings).items():
+        source = ctx.get_parameter_source(name)
+        where = source.name.lower().replace("_", " ").replace("default map", "configuration file") if source else ""
+        shown = f'"{value}"' if isinstance(value, str) else value
+        click.echo(f"{name.replace('_', '-')} = {shown}  # {where}")
+    click.echo("# the configuration is fine")
+
+
+def fail(message: str) -> NoReturn:
+    """One line on stderr, and out."""
+    click.echo(f"gearmand-py: {message}", err=True)
+    sys.stderr.flush()
+    sys.exit(FAILED)
+
+
+if __name__ == "__main__":
+    main(prog_name=os.path.basename(sys.argv[0]))

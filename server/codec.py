@@ -1,0 +1,119 @@
+"""Bytes to packets, without I/O and without a role: the server, the command line and the tests all read with it.
+
+The contract of `Connection.feed`: give it what arrived, in pieces of any size; it returns every packet and text line
+that is now whole, in order, as `(kind, body)`, and keeps the rest. However the bytes are cut, the same packets come
+out. Nothing is raised: after bytes that cannot be a packet `error` is set, what came before them has been
+returned, and everything after them is ignored (the stream has lost its frame).
+"""
+
+from typing import Final
+
+from gearmand_py.server.errors import ProtocolError
+from gearmand_py.server.packets import HEADER, HIGHEST, REQUEST, RESPONSE, TEXT, WRONG_MAGIC
+
+Packet = tuple[int, bytes]
+
+# Text commands are a few words; a function name of 512 bytes and three numbers fit many times over. Without a limit a
+# peer that never sends a newline would fill the memory.
+MAX_LINE: Final = 8192
+DEFAULT_MAX_PACKET: Final = 64 * 1024 * 1024
+
+HEADER_SIZE: Final = HEADER.size
+
+
+class Connection:
+    """One direction of one connection: the bytes a peer sends.
+
+    `expected` is the magic that peer should use: REQUEST for a server reading its clients, RESPONSE for a client
+    reading its server. A packet with the other one is returned as WRONG_MAGIC: the frame is intact.
+    """
+
+    __slots__ = ("_body", "_expected", "_head", "_kind", "_max_packet", "_missing", "error")
+
+    def __init__(self, expected: int, max_packet: int = DEFAULT_MAX_PACKET) -> None:
+        self._expected = expected
+        self._max_packet = max_packet
+        self._head = b""  # the start of a header or of a text line
+        self._kind = 0  # the packet whose body is being collected
+        self._body: list[bytes] = []  # its pieces: a list, because `tail + data` is quadratic for large bodies
+        self._missing = 0  # how many bytes of the body are still to come
+        self.error: ProtocolError | None = None
+
+    def feed(self, data: bytes) -> list[Packet]:
+        """The packets and lines that are whole now that `data` has arrived."""
+        packets: list[Packet] = []
+        at = 0
+        if self._missing:
+            at = self._continue_body(data, packets)
+        elif self._head:
+            data = self._head + data
+            self._head = b""
+        end = len(data)
+        expected, max_packet, unpack = self._expected, self._max_packet, HEADER.unpack_from
+        while at < end and self.error is None:
+            if data[at]:
+                at = self._line(data, at, packets)
+                continue
+            if end - at < HEADER_SIZE:
+                self._keep_head(data, at)
+                break
+            magic, kind, size = unpack(data, at)
+            if magic != expected or size > max_packet or not 0 < kind <= HIGHEST:
+                kind = self._unusual(magic, kind, size)
+                if self.error:
+                    break
+            at += HEADER_SIZE
+            stop = at + size
+            if stop > end:
+                self._kind, self._missing, self._body = kind, stop - end, [data[at:]]
+                break
+            packets.append((kind, data[at:stop]))
+            at = stop
+        return packets
+
+    def _continue_body(self, data: bytes, packets: list[Packet]) -> int:
+        """Add to the body begun earlier; returns where in `data` the next packet starts."""
+        used = min(self._missing, len(data))
+        self._body.append(data if used == len(data) else data[:used])
+        self._missing -= used
+        if not self._missing:
+            packets.append((self._kind, b"".join(self._body)))
+            self._body = []
+        return used
+
+    def _keep_head(self, data: bytes, at: int) -> None:
+        head = data[at:]
+        if REQUEST_START.startswith(head[:4]) or RESPONSE_START.startswith(head[:4]) or head[:4] in MAGICS:
+            self._head = head
+        else:
+            self._fail("INVALID_MAGIC", "Request magic expected")
+
+    def _unusual(self, magic: int, kind: int, size: int) -> int:
+        """What to make of a header that is not an ordinary packet of the peer; sets `error` if it breaks the frame."""
+        if magic not in (REQUEST, RESPONSE):
+            self._fail("INVALID_MAGIC", "Request magic expected")
+        elif size > self._max_packet:
+            self._fail("ARGUMENT_TOO_LARGE", f"Packet of {size} bytes is over the limit of {self._max_packet}")
+        elif not 0 < kind <= HIGHEST:
+            self._fail("INVALID_COMMAND", f"Packet type {kind} does not exist")
+        return kind if magic == self._expected else WRONG_MAGIC
+
+    def _line(self, data: bytes, at: int, packets: list[Packet]) -> int:
+        """Take a text line that starts at `at`; returns where the next thing starts."""
+        newline = data.find(b"\n", at, at + MAX_LINE)
+        if newline < 0:
+            if len(data) - at >= MAX_LINE:
+                self._fail("ARGUMENT_TOO_LARGE", f"Text line is over the limit of {MAX_LINE} bytes")
+            else:
+                self._head = data[at:]
+            return len(data)
+        packets.append((TEXT, data[at:newline].removesuffix(b"\r")))
+        return newline + 1
+
+    def _fail(self, code: str, text: str) -> None:
+        self.error = ProtocolError(code, text)
+
+
+REQUEST_START: Final = b"\0REQ"
+RESPONSE_START: Final = b"\0RES"
+MAGICS: Final = (REQUEST_START, RESPONSE_START)

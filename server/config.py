@@ -1,0 +1,199 @@
+"""Settings: each option declared once, here; command line, environment, file and documentation follow from it.
+
+Precedence: command line, environment (`GEARMAND_` and the option's long name), file (`--config-file`, TOML), default.
+"""
+
+import os
+import re
+import tomllib
+from dataclasses import dataclass, fields
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, Final
+
+import click
+from platformdirs import user_state_path
+
+from gearmand_py.server.codec import DEFAULT_MAX_PACKET
+from gearmand_py.storage.base import MAX_NODE
+
+ENVIRONMENT_PREFIX: Final = "GEARMAND_"
+UNITS: Final = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
+LARGEST_PACKET: Final = (1 << 32) - 1  # the size field has 4 bytes
+LEVELS: Final = ("FATAL", "ALERT", "CRITICAL", "ERROR", "WARNING", "NOTICE", "INFO", "DEBUG")
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What a server is told. One field for each option that is a setting."""
+
+    listen: str
+    port: int
+    database: str
+    synchronous: str
+    storage_timeout: float
+    node: int
+    job_handle_prefix: str
+    job_retries: int
+    worker_wakeup: int
+    max_packet_size: int
+    backlog: int
+    verbose: str
+
+
+class Size(click.ParamType):
+    """Bytes, as a number or with K, M, G (of 1024)."""
+
+    name = "size"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """`64M`, `64MiB`, `64MB` and `67108864` are the same."""
+        if isinstance(value, int):
+            return value
+        match = re.fullmatch(r"(\d+)\s*([KMG]?)(i?B)?", str(value).strip(), re.IGNORECASE)
+        if not match:
+            self.fail(f"{value!r} is not a size: write 1048576, 64M or 64MiB", param, ctx)
+        return int(match[1]) * UNITS[match[2].upper()]
+
+
+def default_database() -> str:
+    """The SQLite file where a person, root or a systemd service would look for it."""
+    return f"sqlite:///{default_state_directory() / 'queue.db'}"
+
+
+def default_state_directory() -> Path:
+    """$STATE_DIRECTORY (set by systemd), /var/lib for root, else the user's own."""
+    if given := os.environ.get("STATE_DIRECTORY"):
+        return Path(given.split(":")[0])
+    if os.geteuid() == 0:
+        return Path("/var/lib/gearmand-py")
+    return user_state_path("gearmand-py")
+
+
+def setting(*names: str, **attributes: Any) -> click.Option:
+    """An option that the environment can give too."""
+    long = next(name for name in names if name.startswith("--"))
+    variable = ENVIRONMENT_PREFIX + long[2:].replace("-", "_").upper()
+    return click.Option(names, envvar=variable, show_envvar=True, **{"show_default": True, **attributes})
+
+
+def read_file(ctx: click.Context, _param: click.Parameter, path: Path | None) -> Path | None:
+    """Make the settings of a TOML file the defaults of the other options."""
+    if path is None:
+        return None
+    try:
+        found = tomllib.loads(path.read_text())
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise click.BadParameter(f"{path}: {error}") from None
+    known = {field.name: field.name.replace("_", "-") for field in fields(Settings)}
+    for key in found:
+        if key.replace("-", "_") not in known:
+            near = get_close_matches(key, known.values(), 1)
+            hint = f"; did you mean {near[0]!r}?" if near else f"; known are {', '.join(sorted(known.values()))}"
+            raise click.BadParameter(f"{path}: there is no setting {key!r}{hint}")
+    ctx.default_map = {**(ctx.default_map or {}), **{key.replace("-", "_"): value for key, value in found.items()}}
+    return path
+
+
+OPTIONS: Final[list[click.Parameter]] = [
+    setting(
+        "--config-file",
+        type=click.Path(path_type=Path, dir_okay=False),
+        is_eager=True,
+        callback=read_file,
+        show_default=False,
+        metavar="FILE",
+        help="TOML file with settings: the long names of these options, without the dashes before them.",
+    ),
+    setting(
+        "-L", "--listen", default="127.0.0.1", metavar="ADDRESS", help="Address to listen on; 0.0.0.0 or :: for all."
+    ),
+    setting("-p", "--port", type=click.IntRange(0, 65535), default=4730, help="Port to listen on; 0 takes a free one."),
+    setting(
+        "--database",
+        default=default_database,
+        show_default="queue.db in the state directory",
+        metavar="URL",
+        help="Where background jobs are kept: sqlite:////absolute/path.db.",
+    ),
+    setting(
+        "--synchronous",
+        type=click.Choice(["full", "normal"], case_sensitive=False),
+        default="full",
+        help="SQLite: full syncs every commit; normal is not safe against a power cut.",
+    ),
+    setting(
+        "--storage-timeout",
+        type=click.FloatRange(0),
+        default=30.0,
+        metavar="SECONDS",
+        help="How long background submits wait for a database that is away before they get an error.",
+    ),
+    setting(
+        "--node",
+        type=click.IntRange(0, MAX_NODE),
+        default=0,
+        help="Number of this server among those that share a database; part of every job's id.",
+    ),
+    setting(
+        "--job-handle-prefix",
+        default="",
+        show_default="H:<host name>",
+        metavar="WORD",
+        help="What job handles start with.",
+    ),
+    setting(
+        "-j",
+        "--job-retries",
+        type=click.IntRange(-1),
+        default=-1,
+        help="How often a job is given to a worker before it counts as dead; -1 is without limit.",
+    ),
+    setting(
+        "-w",
+        "--worker-wakeup",
+        type=click.IntRange(0),
+        default=0,
+        help="How many sleeping workers a new job wakes; 0 wakes all that can run it.",
+    ),
+    setting(
+        "--max-packet-size",
+        type=Size(),
+        default=DEFAULT_MAX_PACKET,
+        show_default="64M",
+        help="Largest packet, and so payload, that is accepted.",
+    ),
+    setting(
+        "-b",
+        "--backlog",
+        type=click.IntRange(1),
+        default=512,
+        help="Connections that may wait to be accepted.",
+    ),
+    setting(
+        "--verbose",
+        type=click.Choice(LEVELS, case_sensitive=False),
+        default="INFO",
+        help="The least severe level that is logged.",
+    ),
+]
+
+
+def settings_from(params: dict[str, Any]) -> Settings:
+    """The settings among a command's parameters. Raises click.BadParameter for what no single option can tell."""
+    chosen = Settings(**{field.name: params[field.name] for field in fields(Settings)})
+    if not 12 <= chosen.max_packet_size <= LARGEST_PACKET:
+        raise click.BadParameter(f"--max-packet-size must be between 12 and {LARGEST_PACKET} bytes")
+    return chosen
+
+
+def made_by_us(database: str) -> bool:
+    """Is this the embedded default, whose directory the server may make?"""
+    return database == default_database()
+
+
+def ensure_state_directory() -> None:
+    """Make the default's directory, for this user alone. Raises OSError."""
+    default_state_directory().mkdir(mode=0o700, parents=True, exist_ok=True)
+
+

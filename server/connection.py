@@ -1,0 +1,217 @@
+"""The asyncio side of connections: reads to packets to the broker, and once per loop turn one write a connection.
+
+A turn begins with the first read of a loop iteration and ends after the last: then all peers with something to send
+are flushed and the journal looks at the open batch. Between, nothing is awaited, logged or timed.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Iterable
+from typing import Any, Final
+
+from gearmand_py.server import packets
+from gearmand_py.server.batch import Batch
+from gearmand_py.server.broker import Broker
+from gearmand_py.server.codec import Connection
+from gearmand_py.server.dispatch import Dispatch
+from gearmand_py.server.errors import GearmanError, RequestError
+from gearmand_py.server.journal import Journal
+from gearmand_py.server.peers import Peer
+from gearmand_py.storage.base import Storage
+
+log = logging.getLogger(__name__)
+
+# Unsent bytes at which a connection is no longer read. High enough for a client that submits some ten thousand jobs in
+# one go before it reads an answer.
+WRITE_HIGH: Final = 1024 * 1024
+# Deadlines by wall clock are looked at this often at least, so that a clock that jumps is noticed.
+LONGEST_SLEEP: Final = 1.0
+
+
+class Front:
+    """What all connections share: the broker, the journal, the turn and the timer."""
+
+    def __init__(self, dispatch: Dispatch, storage: Storage, *, max_packet: int, storage_timeout: float) -> None:
+        self.broker: Broker = dispatch.broker
+        self.handlers = dispatch.handlers
+        self.unexpected = dispatch.unexpected
+        self.max_packet = max_packet
+        self.journal = Journal(storage, self.broker, self.settled, timeout=storage_timeout)
+        self.in_turn = False
+        self._loop = asyncio.get_running_loop()
+        self._timer: asyncio.TimerHandle | None = None
+        self._paused: list[Client] = []  # submitters that wait for the batch to be taken
+
+    def accept(self) -> "Client":
+        """A protocol for a new connection."""
+        return Client(self)
+
+    # ---- the turn
+
+    def begin_turn(self) -> None:
+        """Before the first packet of a turn."""
+        self.in_turn = True
+        self.broker.tick(time.monotonic(), time.time())
+        self._loop.call_soon(self.end_turn)
+
+    def end_turn(self) -> None:
+        """After the last packet of a turn."""
+        self.in_turn = False
+        self.flush()
+        if self.journal.full:
+            self._pause_submitters()
+        self.journal.notice()
+        self._arm_timer()
+
+    def flush(self) -> None:
+        """One write to each peer that has something to be sent."""
+        dirty, self.broker.dirty = self.broker.dirty, []
+        for peer in dirty:
+            peer.dirty = False
+            if not peer.closed:
+                peer.link.flush()
+
+    def settled(self, batch: Batch) -> None:
+        """The journal is done with a batch."""
+        paused, self._paused = self._paused, []
+        for client in paused:
+            client.resume("journal")
+        self.flush()
+        self._arm_timer()
+
+    def _pause_submitters(self) -> None:
+        for peer in self.broker.batch.waiters:
+            if not peer.closed:
+                peer.link.pause("journal")
+                self._paused.append(peer.link)
+
+    def _arm_timer(self) -> None:
+        wait = self.broker.next_deadline(time.monotonic(), time.time())
+        if wait is None:
+            return
+        when = self._loop.time() + min(wait, LONGEST_SLEEP)
+        if self._timer is not None:
+            if self._timer.when() <= when:
+                return
+            self._timer.cancel()
+        self._timer = self._loop.call_at(when, self._on_timer)
+
+    def _on_timer(self) -> None:
+        self._timer = None
+        if not self.in_turn:
+            self.begin_turn()
+
+    # ---- the end
+
+    def close(self) -> None:
+        """Close every connection, what it is owed being sent first."""
+        self.flush()
+        for peer in list(self.broker.peers):
+            peer.link.close()
+
+
+class Client(asyncio.Protocol):
+    """One connection."""
+
+    def __init__(self, front: Front) -> None:
+        self.front = front
+        self.codec = Connection(packets.REQUEST, front.max_packet)
+        self.peer = Peer()
+        self.transport: Any = None
+        self.closing = False
+        self._paused: set[str] = set()  # why it is not read
+
+    # ---- called by asyncio
+
+    def connection_made(self, transport: Any) -> None:
+        """Make the peer known to the broker."""
+        self.transport = transport
+        transport.set_write_buffer_limits(high=WRITE_HIGH)
+        address = transport.get_extra_info("peername")
+        socket = transport.get_extra_info("socket")
+        self.peer = Peer(str(address[0]) if address else "-", socket.fileno() if socket else -1, self)
+        self.front.broker.connect(self.peer)
+
+    def data_received(self, data: bytes) -> None:
+        """Handle every packet that is now whole."""
+        front, peer = self.front, self.peer
+        if self.closing:
+            return
+        if not front.in_turn:
+            front.begin_turn()
+        if not peer.dirty:
+            peer.dirty = True
+            front.broker.dirty.append(peer)
+        handlers, unexpected = front.handlers, front.unexpected
+        for kind, body in self.codec.feed(data):
+            try:
+                handlers.get(kind, unexpected)(peer, body)
+            except RequestError as error:
+                peer.tail.append(packets.error(error.code, error.text))
+            except Exception:
+                log.exception("handling %s from %s failed", packets.name(kind), peer.address)
+                self.break_off(RequestError("INTERNAL_ERROR", "The server could not handle this packet"))
+                return
+        if self.codec.error:
+            self.break_off(self.codec.error)
+
+    def eof_received(self) -> bool:
+        """The peer sends no more; what it waits for is still sent."""
+        self.closing = True
+        if not self.front.in_turn:
+            self.front.begin_turn()
+        self.front.broker.send(self.peer, b"")
+        return True
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Tell the broker."""
+        if not self.front.in_turn:
+            self.front.begin_turn()
+        self.front.broker.disconnect(self.peer)
+
+    def pause_writing(self) -> None:
+        """A peer that does not read its answers is not read either."""
+        self.pause("slow reader")
+
+    def resume_writing(self) -> None:
+        """It has caught up."""
+        self.resume("slow reader")
+
+    # ---- called by the front
+
+    def flush(self) -> None:
+        """Write what may be sent; close if that was the last of it."""
+        outbox = self.peer.outbox
+        if outbox:
+            self.transport.write(outbox[0] if len(outbox) == 1 else b"".join(outbox))
+            outbox.clear()
+        if self.closing and not self.peer.held:
+            self.transport.close()
+
+    def pause(self, reason: str) -> None:
+        """Stop reading."""
+        if not self._paused and not self.transport.is_closing():
+            self.transport.pause_reading()
+        self._paused.add(reason)
+
+    def resume(self, reason: str) -> None:
+        """Read again, unless there is another reason not to."""
+        if reason in self._paused:
+            self._paused.discard(reason)
+            if not self._paused and not self.transport.is_closing():
+                self.transport.resume_reading()
+
+    def break_off(self, error: GearmanError) -> None:
+        """Tell the peer why, and close once it has been told."""
+        self.peer.tail.append(packets.error(error.code, error.text))
+        self.closing = True
+
+    def close(self) -> None:
+        """Close, what has been written going out first."""
+        self.transport.close()
+
+
+def listening(sockets: Iterable[Any]) -> str:
+    """Where a server listens, for people."""
+    return ", ".join(f"{name[0]}:{name[1]}" for name in (s.getsockname() for s in sockets))

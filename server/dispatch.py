@@ -1,0 +1,297 @@
+"""From packets to the broker: one dict of handlers, which is also the readable index of the protocol.
+
+A handler gets the peer and the body of a packet. It raises RequestError for what cannot be done; the shell tells the
+peer, and nothing else changes.
+"""
+
+from collections.abc import Callable
+
+from gearmand_py.server import packets
+from gearmand_py.server.admin import Admin
+from gearmand_py.server.broker import Broker
+from gearmand_py.server.errors import RequestError
+from gearmand_py.server.jobs import HIGH, LOW, NORMAL, Job
+from gearmand_py.server.packets import RESPONSE, pack, response
+from gearmand_py.server.peers import Peer
+from gearmand_py.server.schedule import next_match
+from gearmand_py.storage.base import RUN_AT_ONCE
+
+Handler = Callable[[Peer, bytes], None]
+
+MAX_CLIENT_ID = 127  # as the C server cuts it
+ZERO = b"0"
+# A time this far ahead would not fit the table's BIGINT, nor anybody's life.
+MAX_RUN_AT = 1 << 53
+
+NO_JOB_FOR = {
+    packets.WORK_DATA: "Job does not exist on server",
+    packets.WORK_WARNING: "Job does not exist on server",
+    packets.WORK_EXCEPTION: "An exception was received for a job that does not exist",
+}
+NO_JOB_FOR_RESULT = "Job given in work result not found"
+
+
+class Dispatch:
+    """The protocol's packets, as calls to a broker."""
+
+    def __init__(self, broker: Broker, admin: Admin) -> None:
+        self.broker = broker
+        self.admin = admin
+        self.handlers: dict[int, Handler] = {
+            # clients
+            packets.SUBMIT_JOB: self._submit(NORMAL, False),
+            packets.SUBMIT_JOB_BG: self._submit(NORMAL, True),
+            packets.SUBMIT_JOB_HIGH: self._submit(HIGH, False),
+            packets.SUBMIT_JOB_HIGH_BG: self._submit(HIGH, True),
+            packets.SUBMIT_JOB_LOW: self._submit(LOW, False),
+            packets.SUBMIT_JOB_LOW_BG: self._submit(LOW, True),
+            packets.SUBMIT_JOB_SCHED: self.submit_sched,
+            packets.SUBMIT_JOB_EPOCH: self.submit_epoch,
+            packets.SUBMIT_REDUCE_JOB: self._submit_reduce(False),
+            packets.SUBMIT_REDUCE_JOB_BACKGROUND: self._submit_reduce(True),
+            packets.GET_STATUS: self.get_status,
+            packets.GET_STATUS_UNIQUE: self.get_status_unique,
+            packets.OPTION_REQ: self.option,
+            # workers
+            packets.CAN_DO: self.can_do,
+            packets.CAN_DO_TIMEOUT: self.can_do_timeout,
+            packets.CANT_DO: self.cannot_do,
+            packets.RESET_ABILITIES: self.reset_abilities,
+            packets.SET_CLIENT_ID: self.set_client_id,
+            packets.PRE_SLEEP: self.pre_sleep,
+            packets.ALL_YOURS: self.all_yours,
+            packets.GRAB_JOB: self.grab,
+            packets.GRAB_JOB_UNIQ: self.grab_uniq,
+            packets.GRAB_JOB_ALL: self.grab_all,
+            packets.WORK_STATUS: self.work_status,
+            packets.WORK_DATA: self._work_news(packets.WORK_DATA),
+            packets.WORK_WARNING: self._work_news(packets.WORK_WARNING),
+            packets.WORK_COMPLETE: self.work_complete,
+            packets.WORK_FAIL: self.work_fail,
+            packets.WORK_EXCEPTION: self.work_exception,
+            # both
+            packets.ECHO_REQ: self.echo,
+            packets.TEXT: self.text,
+            packets.WRONG_MAGIC: self.wrong_magic,
+        }
+
+    @staticmethod
+    def unexpected(_peer: Peer, _body: bytes) -> None:
+        """A packet that only a server sends, or that nobody does."""
+        raise RequestError("INVALID_COMMAND", "Command not expected")
+
+    # ---- clients
+
+    def _submit(self, priority: int, background: bool) -> Handler:
+        submit = self.broker.submit
+
+        def handle(peer: Peer, body: bytes) -> None:
+            try:
+                function, unique, data = body.split(b"\0", 2)
+            except ValueError:
+                raise missing_arguments(3) from None
+            submit(peer, function, unique, data, priority, background)
+
+        return handle
+
+    def submit_epoch(self, peer: Peer, body: bytes) -> None:
+        """A job for later. A time that is past or not a number means now."""
+        function, unique, when, data = arguments(body, 4)
+        try:
+            run_at = int(when)
+        except ValueError:
+            run_at = RUN_AT_ONCE
+        self._submit_later(peer, function, unique, data, run_at)
+
+    def submit_sched(self, peer: Peer, body: bytes) -> None:
+        """A job for the next time that matches; in no C server, so the decision is ours."""
+        function, unique, minute, hour, day, month, weekday, data = arguments(body, 8)
+        try:
+            run_at = next_match(minute, hour, day, month, weekday, self.broker.wall)
+        except ValueError as error:
+            raise RequestError("INVALID_PACKET", f"Schedule is not valid: {error}") from None
+        self._submit_later(peer, function, unique, data, run_at)
+
+    def _submit_later(self, peer: Peer, function: bytes, unique: bytes, data: bytes, run_at: int) -> None:
+        if not self.broker.wall < run_at <= MAX_RUN_AT:
+            run_at = RUN_AT_ONCE
+        self.broker.submit(peer, function, unique, data, NORMAL, True, run_at)
+
+    def _submit_reduce(self, background: bool) -> Handler:
+        def handle(peer: Peer, body: bytes) -> None:
+            function, unique, reducer, _aggregator, data = arguments(body, 5)
+            self.broker.submit(peer, function, unique, data, NORMAL, background, RUN_AT_ONCE, reducer or None)
+
+        return handle
+
+    def get_status(self, peer: Peer, body: bytes) -> None:
+        """Is the job known, does it run, how far is it?"""
+        handle = only_argument(body)
+        peer.tail.append(response(packets.STATUS_RES, handle, *state_of(self.broker.find(handle))))
+
+    def get_status_unique(self, peer: Peer, body: bytes) -> None:
+        """The same by unique key; the function is ignored, as in the C server."""
+        unique = only_argument(body)
+        job = self.broker.find_unique(unique)
+        waiting = b"%d" % len(job.clients or ()) if job else ZERO
+        peer.tail.append(response(packets.STATUS_RES_UNIQUE, unique, *state_of(job), waiting))
+
+    def option(self, peer: Peer, body: bytes) -> None:
+        """The one option there is."""
+        if only_argument(body).lower() != b"exceptions":
+            raise RequestError("UNKNOWN_OPTION", "Server does not recognize given option")
+        peer.exceptions = True
+        peer.tail.append(pack(RESPONSE, packets.OPTION_RES, body))
+
+    # ---- workers
+
+    def can_do(self, peer: Peer, body: bytes) -> None:
+        """The worker can run a function."""
+        self.broker.can_do(peer, only_argument(body), 0)
+
+    def can_do_timeout(self, peer: Peer, body: bytes) -> None:
+        """The same with a time limit: 1 to 999 milliseconds count as 1000, 0 is none."""
+        function, milliseconds = arguments(body, 2)
+        try:
+            limit = int(milliseconds.rstrip(b"\0") or ZERO)
+        except ValueError:
+            raise RequestError("INVALID_PACKET", "Timeout is not a number") from None
+        self.broker.can_do(peer, function, max(1000, limit) / 1000 if limit > 0 else 0)
+
+    def cannot_do(self, peer: Peer, body: bytes) -> None:
+        """The worker can no longer run a function."""
+        self.broker.cannot_do(peer, only_argument(body))
+
+    def reset_abilities(self, peer: Peer, _body: bytes) -> None:
+        """The worker can do nothing any more."""
+        self.broker.forget_abilities(peer)
+
+    def set_client_id(self, peer: Peer, body: bytes) -> None:
+        """What `workers` shows of the peer."""
+        peer.client_id = body[:MAX_CLIENT_ID].rstrip(b"\0")
+
+    def pre_sleep(self, peer: Peer, _body: bytes) -> None:
+        """The worker waits for a NOOP."""
+        self.broker.pre_sleep(peer)
+
+    def all_yours(self, peer: Peer, _body: bytes) -> None:
+        """The worker will take jobs from this server only: nothing to do. (The C server refuses it.)"""
+
+    def grab(self, peer: Peer, _body: bytes) -> None:
+        """The worker wants a job."""
+        if grabbed := self.broker.grab(peer):
+            handle, job = grabbed
+            peer.tail.append(response(packets.JOB_ASSIGN, handle, job.function.name, job.data))
+
+    def grab_uniq(self, peer: Peer, _body: bytes) -> None:
+        """The worker wants a job, with its unique key."""
+        if grabbed := self.broker.grab(peer):
+            handle, job = grabbed
+            peer.tail.append(response(packets.JOB_ASSIGN_UNIQ, handle, job.function.name, job.unique, job.data))
+
+    def grab_all(self, peer: Peer, _body: bytes) -> None:
+        """The worker wants a job, with its unique key, and its reducer if it has one."""
+        if grabbed := self.broker.grab(peer):
+            handle, job = grabbed
+            name, reducer = job.function.name, job.reducer
+            if reducer:
+                peer.tail.append(response(packets.JOB_ASSIGN_ALL, handle, name, job.unique, reducer, job.data))
+            else:
+                peer.tail.append(response(packets.JOB_ASSIGN_UNIQ, handle, name, job.unique, job.data))
+
+    def work_status(self, peer: Peer, body: bytes) -> None:
+        """How far the job is: forwarded as it came, and kept."""
+        handle, numerator, denominator = arguments(body, 3)
+        job = self._running(packets.WORK_STATUS, peer, handle)
+        if job:
+            job.status = numerator, denominator.rstrip(b"\0")
+            self.broker.forward(job, pack(RESPONSE, packets.WORK_STATUS, body))
+
+    def _work_news(self, kind: int) -> Handler:
+        """WORK_DATA and WORK_WARNING."""
+
+        def handle(peer: Peer, body: bytes) -> None:
+            if job := self._running(kind, peer, handle_of(body)):
+                self.broker.forward(job, pack(RESPONSE, kind, body))
+
+        return handle
+
+    def work_complete(self, peer: Peer, body: bytes) -> None:
+        """The job is done."""
+        handle = handle_of(body)
+        if job := peer.running.get(handle) or self._running(packets.WORK_COMPLETE, peer, handle):
+            if job.clients:
+                self.broker.forward(job, pack(RESPONSE, packets.WORK_COMPLETE, body))
+            self.broker.finish(peer, handle, job)
+
+    def work_fail(self, peer: Peer, body: bytes) -> None:
+        """The job failed, and that is its end."""
+        handle = only_argument(body)
+        if job := self._running(packets.WORK_FAIL, peer, handle):
+            self.broker.forward(job, response(packets.WORK_FAIL, handle))
+            self.broker.finish(peer, handle, job)
+
+    def work_exception(self, peer: Peer, body: bytes) -> None:
+        """The job failed with an exception, and that is its end too."""
+        handle = handle_of(body)
+        if job := self._running(packets.WORK_EXCEPTION, peer, handle):
+            self.broker.raise_exception(job, handle, pack(RESPONSE, packets.WORK_EXCEPTION, body))
+            self.broker.finish(peer, handle, job)
+
+    def _running(self, kind: int, peer: Peer, handle: bytes) -> Job | None:
+        """The job a worker reports on; None when it was cancelled meanwhile, and the report is to be dropped."""
+        job = peer.running.get(handle)
+        if job is None:
+            if handle not in peer.discarded:
+                raise RequestError("JOB_NOT_FOUND", NO_JOB_FOR.get(kind, NO_JOB_FOR_RESULT))
+            if kind in (packets.WORK_COMPLETE, packets.WORK_FAIL, packets.WORK_EXCEPTION):
+                peer.discarded.remove(handle)
+        return job
+
+    # ---- both
+
+    def echo(self, peer: Peer, body: bytes) -> None:
+        """The body comes back as it is."""
+        peer.tail.append(pack(RESPONSE, packets.ECHO_RES, body))
+
+    def text(self, peer: Peer, body: bytes) -> None:
+        """A line of the text protocol."""
+        answer = self.admin.answer(peer, body)
+        peer.tail.append(answer)  # looked up now: the answer may have to wait behind a batch
+
+    @staticmethod
+    def wrong_magic(_peer: Peer, _body: bytes) -> None:
+        """A packet that begins as a server's do; the connection stays usable."""
+        raise RequestError("INVALID_MAGIC", "Request magic expected")
+
+
+def arguments(body: bytes, count: int) -> list[bytes]:
+    """The arguments of a packet; the last one is the rest of the body."""
+    found = body.split(b"\0", count - 1)
+    if len(found) != count:
+        raise missing_arguments(count)
+    return found
+
+
+def missing_arguments(count: int) -> RequestError:
+    """For a packet shorter than its type says."""
+    return RequestError("INVALID_PACKET", f"Packet has fewer than its {count} arguments")
+
+
+def only_argument(body: bytes) -> bytes:
+    """The argument of a packet with one; some clients end it with a NUL."""
+    return body.rstrip(b"\0")
+
+
+def handle_of(body: bytes) -> bytes:
+    """The first argument of a packet with data behind it; the data is not copied."""
+    end = body.find(b"\0")
+    return body if end < 0 else body[:end]
+
+
+def state_of(job: Job | None) -> tuple[bytes, bytes, bytes, bytes]:
+    """Known, running, numerator, denominator."""
+    if job is None:
+        return ZERO, ZERO, ZERO, ZERO
+    numerator, denominator = job.status or (ZERO, ZERO)
+    return b"1", b"1" if job.worker else ZERO, numerator, denominator

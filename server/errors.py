@@ -1,0 +1,23 @@
+"""What a peer can do wrong. Both kinds are told to the peer as an ERROR packet; anything else that escapes is our bug.
+
+    GearmanError
+    ├── ProtocolError   the bytes cannot be framed: told, then closed
+    └── RequestError    one packet cannot be done: told, and costs nothing else
+"""
+
+
+class GearmanError(Exception):
+    """`code` is the protocol's word for it (libgearman maps it to a return code), `text` is for people."""
+
+    def __init__(self, code: str, text: str) -> None:
+        super().__init__(f"{code}: {text}")
+        self.code = code
+        self.text = text
+
+
+class ProtocolError(GearmanError):
+    """The peer sent bytes that cannot be a packet."""
+
+
+class RequestError(GearmanError):
+    """The peer asked for something that cannot be done."""

@@ -1,0 +1,168 @@
+"""Jobs, the queues they wait in, and the functions that own the queues."""
+
+from collections import deque
+from heapq import heapify, heappop, heappush
+from typing import TYPE_CHECKING, Final
+
+from gearmand_py.storage.base import RUN_AT_ONCE, JobRecord
+
+if TYPE_CHECKING:
+    from gearmand_py.server.batch import Batch
+    from gearmand_py.server.peers import Peer
+
+HIGH: Final = 0
+NORMAL: Final = 1
+LOW: Final = 2
+PRIORITIES: Final = (HIGH, NORMAL, LOW)
+
+# What equal submissions of a function share: the unique key, or for the key `-` the data in a tuple of its own, so
+# that it never equals somebody's key. None never coalesces.
+CoalesceKey = bytes | tuple[bytes] | None
+
+# A queue is rebuilt when this many more dead entries than live ones are in it: each rebuild is paid for by the
+# removals before it.
+STALE_SLACK: Final = 64
+
+
+class Job:
+    """A job while it lives: its row, and where it stands. A million of these wait in memory, so every slot counts."""
+
+    __slots__ = (
+        "attempts",
+        "background",
+        "batch",
+        "clients",
+        "data",
+        "function",
+        "id",
+        "priority",
+        "queued",
+        "reducer",
+        "run_at",
+        "status",
+        "unique",
+        "worker",
+    )
+
+    def __init__(
+        self,
+        id: int,  # noqa: A002 - the protocol's and the table's word
+        function: "Function",
+        unique: bytes,
+        priority: int,
+        background: bool,
+        data: bytes,
+        run_at: int = RUN_AT_ONCE,
+        reducer: bytes | None = None,
+        attempts: int = 0,
+    ) -> None:
+        self.id = id
+        self.function = function
+        self.unique = unique
+        self.priority = priority
+        self.background = background  # lies, or will lie, in the table
+        self.data = data
+        self.run_at = run_at
+        self.reducer = reducer
+        self.attempts = attempts
+        self.queued = False  # waits in its function's queue
+        self.batch: Batch | None = None  # the batch that will make its row durable; None once it has
+        self.worker: Peer | None = None  # who runs it
+        self.clients: list[Peer] | None = None  # who waits for its result, once for each submission
+        self.status: tuple[bytes, bytes] | None = None  # numerator, denominator
+
+    @property
+    def coalesce_key(self) -> CoalesceKey:
+        """See CoalesceKey."""
+        return coalesce_key(self.unique, self.data)
+
+    def record(self, node: int) -> JobRecord:
+        """The row this job is in the table."""
+        return JobRecord(
+            self.id,
+            self.function.name,
+            self.unique or None,
+            self.priority,
+            self.attempts,
+            node,
+            self.run_at,
+            self.reducer,
+            self.data,
+        )
+
+
+def coalesce_key(unique: bytes, data: bytes) -> CoalesceKey:
+    """See CoalesceKey."""
+    if unique == b"-":
+        return (data,) if data else None
+    return unique or None
+
+
+class JobQueue:
+    """The waiting jobs of one function and priority, first in first out; those that came back go first, by id.
+
+    A job that is taken out of the middle stays as a dead entry (`queued` is False) until it is met or swept.
+    """
+
+    __slots__ = ("ready", "returned", "size")
+
+    def __init__(self) -> None:
+        self.ready: deque[Job] = deque()
+        self.returned: list[tuple[int, Job]] = []  # a heap
+        self.size = 0
+
+    def push(self, job: Job) -> None:
+        """Queue a new job."""
+        job.queued = True
+        self.ready.append(job)
+        self.size += 1
+
+    def give_back(self, job: Job) -> None:
+        """Queue a job that had been handed out, before all that have not."""
+        job.queued = True
+        heappush(self.returned, (job.id, job))
+        self.size += 1
+
+    def pop(self) -> Job:
+        """Take the next job. Only when `size` is not 0."""
+        returned = self.returned
+        while True:
+            job = heappop(returned)[1] if returned else self.ready.popleft()
+            if job.queued:
+                job.queued = False
+                self.size -= 1
+                return job
+
+    def discard(self, job: Job) -> None:
+        """Take out a job wherever it stands."""
+        job.queued = False
+        self.size -= 1
+        if len(self.ready) + len(self.returned) > 2 * self.size + STALE_SLACK:
+            self._sweep()
+
+    def _sweep(self) -> None:
+        self.ready = deque(job for job in self.ready if job.queued)
+        self.returned = [entry for entry in self.returned if entry[1].queued]
+        heapify(self.returned)
+
+
+class Function:
+    """A function: its queues, its unique keys, and the workers that can run it."""
+
+    __slots__ = ("limits", "name", "queues", "running", "sleepers", "total", "uniques", "workers")
+
+    def __init__(self, name: bytes) -> None:
+        self.name = name
+        self.queues = (JobQueue(), JobQueue(), JobQueue())
+        self.uniques: dict[bytes | tuple[bytes], Job] = {}
+        self.total = 0  # jobs that are queued, delayed or running, or waiting for their commit
+        self.running = 0
+        self.workers: dict[Peer, None] = {}
+        self.sleepers: dict[Peer, None] = {}  # in the order they fell asleep
+        self.limits: tuple[int, int, int] = (0, 0, 0)  # maxqueue by priority; 0 or less: none
+
+    @property
+    def waiting(self) -> int:
+        """Jobs that a worker could have at once."""
+        high, normal, low = self.queues
+        return high.size + normal.size + low.size

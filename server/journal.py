@@ -1,0 +1,135 @@
+"""Group commit: the open batch goes to the storage, its outcome to the broker.
+
+One task, one batch at a time, in order. There is no timer for rows that somebody waits for: when idle a batch commits
+at once, when busy the next batch grows while this one is being synced. A batch that nobody waits for (deletes of
+finished jobs) lingers a little to grow.
+
+When the storage fails: `StorageUnavailable` is tried again, with backoff, until the outage has lasted `timeout`
+seconds; `StorageRefused` is not. Then the batch's submitters are told, its deletes and updates go on their own if they
+can, else wait in the next batch. Every later batch is a fresh try, so the journal recovers by itself.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from typing import Final
+
+from gearmand_py.server.batch import Batch
+from gearmand_py.server.broker import Broker
+from gearmand_py.storage.base import Changes, Storage, StorageError, StorageRefused, StorageUnavailable
+
+log = logging.getLogger(__name__)
+
+# Deletes alone: nobody waits, and a restart within this time runs a finished job once more at worst.
+LINGER: Final = 0.005
+FIRST_BACKOFF: Final = 0.05
+LONGEST_BACKOFF: Final = 1.0
+# Above these marks reading stops on the connections that submit background jobs, until the batch is taken. A batch of
+# 20,000 rows is past the point where larger ones commit faster (docs/benchmarks.md).
+HIGH_ROWS: Final = 20_000
+HIGH_BYTES: Final = 32 * 1024 * 1024
+
+
+class Journal:
+    """`settled` is called after each outcome, to flush what it released."""
+
+    def __init__(self, storage: Storage, broker: Broker, settled: Callable[[Batch], None], *, timeout: float) -> None:
+        self._storage = storage
+        self._broker = broker
+        self._settled = settled
+        self._timeout = timeout
+        self._work = asyncio.Event()
+        self._lingering: asyncio.TimerHandle | None = None
+        self._stopping = False
+        self._down_since: float | None = None
+        self._backoff = 0.0
+
+    @property
+    def full(self) -> bool:
+        """The open batch is over its high mark."""
+        batch = self._broker.batch
+        return len(batch.inserts) >= HIGH_ROWS or batch.data_bytes >= HIGH_BYTES
+
+    def notice(self) -> None:
+        """The open batch may have grown; called once per loop turn."""
+        batch = self._broker.batch
+        if batch.waiters:
+            self._work.set()
+        elif self._lingering is None and not batch.empty:
+            self._lingering = asyncio.get_running_loop().call_later(LINGER, self._work.set)
+
+    async def run(self) -> None:
+        """Commit batches until `stop`, and then what is left."""
+        while not (self._stopping and self._broker.batch.empty):
+            await self._work.wait()
+            self._work.clear()
+            if self._lingering:
+                self._lingering.cancel()
+                self._lingering = None
+            await self._settle(self._broker.take_batch())
+            self.notice()
+
+    def stop(self) -> None:
+        """Let `run` return once the open batch is settled."""
+        self._stopping = True
+        self._work.set()
+
+    async def _settle(self, batch: Batch) -> None:
+        error = await self._commit(batch.changes(self._broker.node))
+        if error is None:
+            self._broker.committed(batch)
+        else:
+            await self._refuse(batch, error)
+        self._settled(batch)
+
+    async def _commit(self, changes: Changes) -> StorageError | None:
+        """Try until it is done, refused, or has taken too long."""
+        while True:
+            error = await self._attempt(changes)
+            if error is None or isinstance(error, StorageRefused) or self._stopping or self._outage() > self._timeout:
+                return error
+            await self._back_off()
+
+    async def _attempt(self, changes: Changes) -> StorageError | None:
+        try:
+            if any(changes):
+                await self._storage.commit(changes)
+        except StorageError as error:
+            self._went_down(error)
+            return error
+        except Exception as error:  # a bug of ours or of a driver must cost a batch, not the server
+            log.exception("the storage failed in a way it should not")
+            return StorageUnavailable(f"internal error: {error!r}")
+        if any(changes):
+            self._came_up()
+        return None
+
+    async def _refuse(self, batch: Batch, error: StorageError) -> None:
+        """Tell the submitters; the deletes and updates, which need no room, may go through where the rows did not."""
+        unknown = not isinstance(error, StorageRefused)
+        changes = Changes(batch.deletes, list(batch.updates.values()), ())
+        if not any(changes) or unknown or await self._attempt(changes):
+            self._broker.batch.inherit(batch)
+        self._broker.refused(batch, str(error), unknown=unknown)
+        self._settled(batch)
+        if not self._stopping:
+            await self._back_off()
+
+    async def _back_off(self) -> None:
+        self._backoff = min(self._backoff * 2, LONGEST_BACKOFF) or FIRST_BACKOFF
+        await asyncio.sleep(self._backoff)
+
+    def _outage(self) -> float:
+        now = asyncio.get_running_loop().time()
+        return now - self._down_since if self._down_since is not None else 0.0
+
+    def _went_down(self, error: StorageError) -> None:
+        if self._down_since is None:
+            self._down_since = asyncio.get_running_loop().time()
+            log.error("background jobs cannot be stored: %s; foreground jobs go on", error)
+
+    def _came_up(self) -> None:
+        if self._down_since is not None:
+            log.warning("background jobs are stored again, after %.1f s", self._outage())
+            self._down_since = None
+            self._backoff = 0.0

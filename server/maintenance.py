@@ -1,0 +1,33 @@
+"""What `gearmand-py migrate` does."""
+
+from gearmand_py.migrations import HEAD, SchemaState, sql, state, upgrade
+from gearmand_py.server.app import make_storage
+from gearmand_py.server.config import Settings
+from gearmand_py.storage.base import SchemaTooNew
+
+
+async def migrate(settings: Settings) -> str:
+    """Bring the database up to date; returns what was done. Raises StorageError."""
+    async with make_storage(settings) as storage:
+        found = await state(await storage.connection())
+        if found is SchemaState.CURRENT:
+            return f"{storage.description} is at revision {HEAD} already"
+        await upgrade(storage.engine)
+        return f"{storage.description} is now at revision {HEAD}"
+
+
+async def check_schema(settings: Settings) -> tuple[bool, str]:
+    """Is the schema current, and a line that says so. Raises StorageError."""
+    async with make_storage(settings) as storage:
+        match await state(await storage.connection()):
+            case SchemaState.CURRENT:
+                return True, f"{storage.description} is at revision {HEAD}"
+            case SchemaState.NEWER:
+                raise SchemaTooNew(f"{storage.description} was made by a newer gearmand-py")
+            case _:
+                return False, f"{storage.description} needs a migration: run gearmand-py migrate"
+
+
+def migration_sql(settings: Settings) -> str:
+    """The script for an empty database. Raises StorageError."""
+    return sql(make_storage(settings).url)

@@ -1,0 +1,65 @@
+"""A peer: one connection as the broker sees it, be it client, worker or both."""
+
+from collections import deque
+from typing import TYPE_CHECKING, Any
+
+from gearmand_py.server.jobs import Function, Job
+
+if TYPE_CHECKING:
+    from gearmand_py.server.batch import Batch
+
+# What waits to be sent: bytes, or a job, which is an acknowledgement that becomes bytes when its batch commits.
+Outgoing = bytes | Job
+
+
+class Peer:
+    """What one connection can do, runs, waits for, and is to be sent.
+
+    The fence: JOB_CREATED carries no correlation id, so replies keep request order. While the peer waits for batches,
+    `held` has one list for each of them, and `tail`, where everything sent to the peer goes, is the last of these.
+    Otherwise `tail` is the outbox itself.
+    """
+
+    __slots__ = (
+        "abilities",
+        "address",
+        "awaited",
+        "client_id",
+        "closed",
+        "dirty",
+        "discarded",
+        "exceptions",
+        "fd",
+        "fence",
+        "functions",
+        "held",
+        "link",
+        "outbox",
+        "running",
+        "sleeping",
+        "tail",
+        "turn",
+    )
+
+    def __init__(self, address: str = "", fd: int = -1, link: Any = None) -> None:
+        self.address = address
+        self.fd = fd
+        self.link = link  # the shell's side of the connection; the broker never looks at it
+        self.closed = False
+        # to be sent
+        self.outbox: list[bytes] = []
+        self.held: deque[list[Outgoing]] = deque()
+        self.fence: Batch | None = None  # the last batch waited for
+        self.tail: list[Any] = self.outbox
+        self.dirty = False  # stands in the broker's list of peers to flush
+        # as a client
+        self.awaited: set[Job] = set()  # foreground jobs
+        self.exceptions = False
+        # as a worker
+        self.client_id = b""
+        self.functions: dict[Function, float] = {}  # what it can do, in CAN_DO order: seconds to do it in, 0 no limit
+        self.abilities: list[Function] = []  # the same, to walk round robin
+        self.turn = 0  # where in `abilities` the next search begins
+        self.running: dict[bytes, Job] = {}  # by handle: only who grabbed a job may report on it
+        self.discarded: set[bytes] = set()  # handles of cancelled jobs whose late result is dropped silently
+        self.sleeping = False

@@ -1,0 +1,88 @@
+"""Deadlines: what is due when. The clock is the caller's."""
+
+from datetime import datetime
+from heapq import heapify, heappop, heappush
+from typing import Final
+
+from cronsim import CronSim, CronSimError
+
+STALE_SLACK: Final = 64
+
+
+class Schedule:
+    """Ids by the time they are due. Adding, removing and taking cost O(log n)."""
+
+    __slots__ = ("_due", "_heap")
+
+    def __init__(self) -> None:
+        self._due: dict[int, float] = {}
+        self._heap: list[tuple[float, int]] = []  # with entries that were removed since: swept when they are the most
+
+    def __contains__(self, id_: int) -> bool:
+        return id_ in self._due
+
+    def __len__(self) -> int:
+        return len(self._due)
+
+    def add(self, id_: int, when: float) -> None:
+        """`id_` is due at `when`; it must not be in here already."""
+        self._due[id_] = when
+        heappush(self._heap, (when, id_))
+
+    def discard(self, id_: int) -> None:
+        """Forget `id_`, if it is in here."""
+        if self._due.pop(id_, None) is not None and len(self._heap) > 2 * len(self._due) + STALE_SLACK:
+            self._heap = [(when, known) for known, when in self._due.items()]
+            heapify(self._heap)
+
+    def take_due(self, now: float) -> list[int]:
+        """Remove and return all that is due, earliest first."""
+        due = []
+        while self._heap and self._heap[0][0] <= now:
+            when, id_ = heappop(self._heap)
+            if self._due.get(id_) == when:
+                del self._due[id_]
+                due.append(id_)
+        return due
+
+    def next(self) -> float | None:
+        """When the next is due (or was, if it has been removed since); None when there is none."""
+        return self._heap[0][0] if self._heap else None
+
+
+def next_match(minute: bytes, hour: bytes, day: bytes, month: bytes, weekday: bytes, now: float) -> int:
+    """The next local time, in epoch seconds, that matches all five fields of SUBMIT_JOB_SCHED.
+
+    An empty field or `*` matches any; weekday 0 is Monday. Raises ValueError for a field out of range and for a
+    date that never comes. Unlike in cron, day and weekday must both match: so the weekday is checked here.
+    """
+    fields = [_field(value) for value in (minute, hour, day, month)]
+    wanted = None if _field(weekday) == "*" else int(weekday)
+    if wanted is not None and wanted > 6:
+        raise ValueError("day of week is 0 (Monday) to 6")
+    expression = " ".join([*fields, "*"])
+    start = datetime.fromtimestamp(now)  # noqa: DTZ006 - naive local time: the fields are local
+    try:
+        while True:
+            match = next(CronSim(expression, start))
+            if wanted is None or match.weekday() == wanted:
+                return int(match.timestamp())
+            start = match.replace(hour=23, minute=59)
+            if start.year > datetime.fromtimestamp(now).year + 60:  # noqa: DTZ006
+                raise ValueError("there is no such day")
+    except CronSimError as error:
+        raise ValueError(str(error)) from None
+    except StopIteration:
+        raise ValueError("there is no such day") from None
+
+
+def _field(value: bytes) -> str:
+    """A field as cron writes it."""
+    text = value.decode("ascii", "replace")
+    if text in ("", "*"):
+        return "*"
+    if not (text.isascii() and text.isdigit()):
+        raise ValueError(f"{text!r} is not a number")
+    return text
+
+

@@ -1,0 +1,111 @@
+"""What the server asks of a database: load rows, commit batches. And the errors a database may answer with.
+
+The interface knows batches only; a single row is a batch of one. `JobRecord` is the row as it lies in the table,
+apart from the bookkeeping that the server keeps around a job while it lives.
+
+Errors, all `StorageError`; the text of each is made for the operator (what, where, remedy):
+
+    StorageError
+    ├── StorageInUse      another server holds this queue
+    ├── SchemaTooOld      `gearmand-py migrate` is due
+    ├── SchemaTooNew      the database was migrated by a newer program
+    ├── StorageRefused    the database said no and will again until somebody acts: disk full, read-only, corrupt
+    └── StorageUnavailable  it may work in a moment: locked, connection lost, restarting
+"""
+
+from collections.abc import Sequence
+from typing import Final, NamedTuple, Protocol
+
+# An id is 42 bits of milliseconds since 2024, 10 bits of node, 11 bits of sequence: time-ordered, so it is the submit
+# time, the FIFO order and the handle in one.
+ID_EPOCH_MS: Final = 1_704_067_200_000
+ID_TIME_SHIFT: Final = 21
+ID_NODE_SHIFT: Final = 11
+MAX_NODE: Final = 1023
+
+RUN_AT_ONCE: Final = 0
+DEAD: Final = -1  # as run_at: attempts ran out; kept for people, never run by itself
+
+
+class StorageError(Exception):
+    """The queue's database did not do what was asked."""
+
+
+class StorageInUse(StorageError):
+    """Another server holds this queue."""
+
+
+class SchemaTooOld(StorageError):
+    """The tables are missing or older than this program."""
+
+
+class SchemaTooNew(StorageError):
+    """The tables were made by a newer program."""
+
+
+class StorageRefused(StorageError):
+    """The database refuses writes until somebody acts."""
+
+
+class StorageUnavailable(StorageError):
+    """The database cannot be reached just now; trying again may help."""
+
+
+class JobRecord(NamedTuple):
+    """A row of gearman_job, in the order of its columns."""
+
+    id: int
+    function: bytes
+    unique: bytes | None
+    priority: int  # 0 high, 1 normal, 2 low
+    attempts: int  # how often a worker took it and went away
+    node: int  # which server owns the row
+    run_at: int  # epoch seconds, RUN_AT_ONCE or DEAD
+    reducer: bytes | None
+    data: bytes
+
+
+class Update(NamedTuple):
+    """What may change in a row that is already there."""
+
+    id: int
+    attempts: int
+    run_at: int
+
+
+class Changes(NamedTuple):
+    """One transaction: deletes first, then updates, then inserts.
+
+    Safe to repeat after an unknown outcome: a delete or update of a row that is gone and an insert of an id that is
+    there change nothing.
+    """
+
+    deletes: Sequence[int]
+    updates: Sequence[Update]
+    inserts: Sequence[JobRecord]
+
+
+class Storage(Protocol):
+    """One server's queue in one database. Not for use from several tasks at a time."""
+
+    @property
+    def description(self) -> str:
+        """Where jobs are stored, for people; never a password."""
+
+    async def open(self) -> None:
+        """Connect and take the queue for this server alone. Raises StorageError."""
+
+    async def load(self, after: int, limit: int) -> Sequence[JobRecord]:
+        """At most `limit` rows with an id above `after`, by id. Raises StorageError."""
+
+    async def commit(self, changes: Changes) -> None:
+        """Return once `changes` are on disk. Raises StorageRefused or StorageUnavailable; then all or nothing holds."""
+
+    async def close(self) -> None:
+        """Let go of the queue. Safe to call twice, and when open() failed."""
+
+
+def id_floor(milliseconds: int, node: int) -> int:
+    """The lowest id that `node` gives at this wall-clock time (milliseconds since 1970)."""
+    return (milliseconds - ID_EPOCH_MS) << ID_TIME_SHIFT | node << ID_NODE_SHIFT
+
