@@ -1,7 +1,7 @@
-"""The text protocol: one line in, a listing or one line out. Monitoring tools parse these, so the columns are a contract.
+"""The text protocol: one line in, a listing or one line out. Monitoring tools parse these: the columns are a contract.
 
-Listings are tab-separated, their lines end with \\n and the last one is a dot. OK and ERR lines end with \\r\\n, but
-for `version`, `getpid` and `verbose`, which end with \\n.
+Listings are tab-separated, their lines end with LF and the last one is a dot. OK and ERR lines end with CR LF, but for
+`version`, `getpid` and `verbose`, which end with LF.
 """
 
 from collections.abc import Callable, Iterable

@@ -58,7 +58,7 @@ async def serve(settings: Settings) -> None:
     sockets = listening_sockets(settings)  # before the jobs are read: a taken port should not cost a minute
     try:
         async with storage:
-            await prepare_schema(storage, settings)
+            await prepare_schema(storage)
             server = await start(settings, storage, sockets)
             log.info(
                 "gearmand-py %s listening on %s, storing in %s, %s found",
@@ -83,7 +83,7 @@ def make_storage(settings: Settings) -> SqlStorage:
     return storage_for(settings.database, synchronous=settings.synchronous.upper())
 
 
-async def prepare_schema(storage: SqlStorage, settings: Settings) -> None:
+async def prepare_schema(storage: SqlStorage) -> None:
     """The embedded SQLite file migrates itself; a schema newer than this program is refused."""
     found = await state(await storage.connection())
     if found is SchemaState.CURRENT:
@@ -180,5 +180,3 @@ def listening_sockets(settings: Settings) -> list[socket.socket]:
 def counted(number: int, word: str) -> str:
     """1 job, 2 jobs"""
     return f"{number} {word}{'' if number == 1 else 's'}"
-
-

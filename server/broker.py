@@ -82,14 +82,14 @@ class Broker:
             for id_ in self.timeouts.take_due(now):
                 self._take_back(self.jobs[id_])
 
-    def next_deadline(self, now: float, wall: float) -> float | None:
-        """Seconds until `tick` has something to do; None when nothing is scheduled."""
-        waits = []
-        if (due := self.delayed.next()) is not None:
-            waits.append(due - wall)
-        if (due := self.timeouts.next()) is not None:
-            waits.append(due - now)
-        return max(0.0, min(waits)) if waits else None
+    @property
+    def scheduled(self) -> bool:
+        """Something is due at some time."""
+        return bool(self.delayed or self.timeouts)
+
+    def next_deadline(self, now: float, wall: float) -> float:
+        """Seconds until `tick` has something to do; infinity when nothing is scheduled."""
+        return max(0.0, min(self.delayed.next() - wall, self.timeouts.next() - now))
 
     def _release_delayed(self, wall: float) -> None:
         for id_ in self.delayed.take_due(wall):

@@ -2,11 +2,11 @@
 
 import asyncio
 import logging
-import os
 import sys
 from collections.abc import Callable, Coroutine
 from dataclasses import asdict
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any, Final, NoReturn, TypeVar
 
 import click
@@ -56,7 +56,7 @@ def client_commands() -> dict[str, click.Command]:
 )
 @click.version_option(version("gearmand-py"), "-V", "--version", prog_name="gearmand-py")
 @click.pass_context
-def main(ctx: click.Context, check_config: bool, **params: Any) -> None:
+def main(ctx: click.Context, /, check_config: bool, **params: Any) -> None:
     """A durable job queue server that speaks Gearman. Without a COMMAND it serves.
 
     A background job is acknowledged once it is committed to the database, and survives whatever happens then.
@@ -81,9 +81,11 @@ def main(ctx: click.Context, check_config: bool, **params: Any) -> None:
 @main.command()
 @click.option("--database", metavar="URL", help="The database to migrate.  [default: the server's]")
 @click.option("--check", is_flag=True, help="Change nothing; exit with 1 when a migration is due.")
-@click.option("--sql", is_flag=True, help="Change nothing; print the SQL that would bring an empty database up to date.")
+@click.option(
+    "--sql", is_flag=True, help="Change nothing; print the SQL that would bring an empty database up to date."
+)
 @click.pass_context
-def migrate(ctx: click.Context, database: str | None, check: bool, sql: bool) -> None:
+def migrate(ctx: click.Context, /, database: str | None, check: bool, sql: bool) -> None:
     """Bring the database's tables to what this version needs.
 
     Exit status: 0 the schema is current (now); 1 it is not, or the database is out of reach; 2 wrong usage.
@@ -152,4 +154,4 @@ def fail(message: str) -> NoReturn:
 
 
 if __name__ == "__main__":
-    main(prog_name=os.path.basename(sys.argv[0]))
+    main(prog_name=Path(sys.argv[0]).name)

@@ -172,11 +172,16 @@ class Client:
         worker with a thousand functions). So nothing else may be under way on the connection.
         """
         self._write(command.encode("utf-8", "surrogateescape") + b"\r\n")
-        is_listing = command.split()[0].lower() in LISTINGS
+        is_listing = command.split(maxsplit=1)[0].lower() in LISTINGS
         answer = bytearray()
-        while not answer_is_whole(answer, is_listing):
-            answer += self._read(timeout)
-        return answer_lines(bytes(answer), is_listing)
+        try:
+            while not answer_is_whole(answer, is_listing):
+                answer += self._read(timeout)
+            return answer_lines(bytes(answer), is_listing)
+        except ConnectionLost as error:
+            raise (BadAnswer(self.address, f"it sent {bytes(answer[:40])!r}") if answer else error) from error
+        except ValueError as error:
+            raise BadAnswer(self.address, str(error)) from error
 
     def _write(self, data: bytes) -> None:
         try:
@@ -220,7 +225,7 @@ def _tune(connected: socket.socket) -> None:
 
 
 def _server_error(body: bytes) -> ServerError:
-    code, _, text = body.decode("utf-8", "backslashreplace").partition("\0")
+    code, _, text = readable(body).partition("\0")
     return ServerError(code, text)
 
 
@@ -237,10 +242,21 @@ def answer_is_whole(answer: bytes | bytearray, is_listing: bool) -> bool:
 
 
 def answer_lines(answer: bytes, is_listing: bool) -> list[bytes]:
-    """The lines of a whole text answer, without line ends and the closing dot; ServerError for an ERR line."""
+    """The lines of a whole text answer, without their ends and without the dot that closes a listing.
+
+    ServerError for an ERR line, ValueError for what is no answer.
+    """
     lines = [line.removesuffix(b"\r") for line in answer.split(b"\n")[:-1]]
-    if _is_refusal(answer) or (not is_listing and answer.startswith(b"ERR")):
-        _, code, text = (lines[0] + b"  ").split(b" ", 2)
-        readable = text.decode("utf-8", "backslashreplace").replace("+", " ").strip()
-        raise ServerError(code.decode("utf-8", "backslashreplace"), readable)
-    return lines[:-1] if is_listing else lines
+    if is_listing and not _is_refusal(answer):
+        return lines[:-1]
+    word, code, text = (lines[0] + b"  ").split(b" ", 2)
+    if word == b"ERR":
+        raise ServerError(readable(code), readable(text).replace("+", " ").strip())
+    if word != b"OK":
+        raise ValueError(f"it sent {answer[:40]!r}")
+    return lines
+
+
+def readable(data: bytes) -> str:
+    """Bytes of a peer as text; what is not UTF-8 shows as \\x.."""
+    return data.decode("utf-8", "backslashreplace")

@@ -35,6 +35,7 @@ from gearmand_py.server.client import (
     ServerError,
     ServerUnreachable,
     parse_address,
+    readable,
 )
 from gearmand_py.server.codec import Packet
 
@@ -165,11 +166,6 @@ def function_bytes(ctx: click.Context, parameter: click.Parameter, value: str) -
 def printable(text: str) -> str:
     """Text that cannot move the cursor: names come from clients, and a terminal obeys control characters."""
     return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
-
-
-def readable(data: bytes) -> str:
-    """Bytes of a peer as text; what is not UTF-8 shows as \\x.."""
-    return data.decode("utf-8", "backslashreplace")
 
 
 # --- submit -----------------------------------------------------------------------------------------------------
@@ -388,6 +384,7 @@ class Worker:
         self._handle = b""  # of the job reported last
         self._process: subprocess.Popen[bytes] | None = None
         self._stopping = False
+        self._abandoned = 0  # the signal that said not to wait for the job in hand
         self._answered = False  # has this server ever answered?
         self._pause = 0.0  # above 0 while the connection is lost: how long to wait before the next attempt
 
@@ -415,7 +412,9 @@ class Worker:
     def _next_job(self, client: Client) -> Job:
         while True:
             client.send(packets.GRAB_JOB_UNIQ)
-            packet = self._receive(client, packets.JOB_ASSIGN_UNIQ, packets.NO_JOB)
+            # A server that never answers is none; one that did is left all the time it needs.
+            timeout = None if self._answered else DEFAULT_TIMEOUT
+            packet = self._receive(client, packets.JOB_ASSIGN_UNIQ, packets.NO_JOB, timeout=timeout)
             if packet[0] == packets.JOB_ASSIGN_UNIQ:
                 return Job(*client.split(packet, 4))
             client.send(packets.PRE_SLEEP)
@@ -451,6 +450,8 @@ class Worker:
         except OSError as error:  # the job is not at fault
             reason = f"cannot run {self._command[0]}: {error.strerror}"
             raise Failure(f"{reason}. Job {readable(job.handle)} goes back to its queue.", NOT_EXECUTABLE)
+        if self._abandoned:
+            self._abandon()
         output, _ = self._process.communicate(job.data)
         status, self._process = self._process.returncode, None
         return status, output
@@ -490,15 +491,20 @@ class Worker:
         if not self._job:
             sys.exit(SUCCESS)
         if self._stopping:
-            self._kill()
-            sys.exit(BY_SIGNAL + number)
-        self._stopping = True
-        note(f"stopping after job {readable(self._job.handle)}; a second signal kills it: it goes back to its queue")
+            self._abandoned = number
+            self._abandon()
+        else:
+            self._stopping = True
+            note(
+                f"stopping after job {readable(self._job.handle)}; a second signal kills it: it goes back to its queue"
+            )
 
-    def _kill(self) -> None:
+    def _abandon(self) -> None:
+        """End without the command. One that is just being started is not known yet: `_execute` then comes here."""
         if self._process:
             with suppress(ProcessLookupError):
                 os.killpg(self._process.pid, signal.SIGKILL)
+            sys.exit(BY_SIGNAL + self._abandoned)
 
 
 def status_text(status: int) -> str:

@@ -41,7 +41,7 @@ class Settings:
     verbose: str
 
 
-class Size(click.ParamType):
+class Size(click.ParamType[int]):
     """Bytes, as a number or with K, M, G (of 1024)."""
 
     name = "size"
@@ -195,5 +195,3 @@ def made_by_us(database: str) -> bool:
 def ensure_state_directory() -> None:
     """Make the default's directory, for this user alone. Raises OSError."""
     default_state_directory().mkdir(mode=0o700, parents=True, exist_ok=True)
-
-

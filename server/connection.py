@@ -1,13 +1,12 @@
-"""The asyncio side of connections: reads to packets to the broker, and once per loop turn one write a connection.
+"""The asyncio side of connections: from a read to packets to the broker, and what that gives to be sent.
 
-A turn begins with the first read of a loop iteration and ends after the last: then all peers with something to send
-are flushed and the journal looks at the open batch. Between, nothing is awaited, logged or timed.
+Every event (a read, a connection lost, a deadline, a batch settled) is one `begin`, the broker's work, one `end`. In
+between nothing is awaited, logged or timed; at the end each peer with something to send gets one joined write.
 """
 
 import asyncio
 import logging
 import time
-from collections.abc import Iterable
 from typing import Any, Final
 
 from gearmand_py.server import packets
@@ -30,7 +29,7 @@ LONGEST_SLEEP: Final = 1.0
 
 
 class Front:
-    """What all connections share: the broker, the journal, the turn and the timer."""
+    """What all connections share: the broker, the journal and the timer."""
 
     def __init__(self, dispatch: Dispatch, storage: Storage, *, max_packet: int, storage_timeout: float) -> None:
         self.broker: Broker = dispatch.broker
@@ -38,7 +37,6 @@ class Front:
         self.unexpected = dispatch.unexpected
         self.max_packet = max_packet
         self.journal = Journal(storage, self.broker, self.settled, timeout=storage_timeout)
-        self.in_turn = False
         self._loop = asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None
         self._paused: list[Client] = []  # submitters that wait for the batch to be taken
@@ -47,22 +45,23 @@ class Front:
         """A protocol for a new connection."""
         return Client(self)
 
-    # ---- the turn
+    # ---- an event
 
-    def begin_turn(self) -> None:
-        """Before the first packet of a turn."""
-        self.in_turn = True
+    def begin(self) -> None:
+        """Before the broker is told of an event."""
         self.broker.tick(time.monotonic(), time.time())
-        self._loop.call_soon(self.end_turn)
 
-    def end_turn(self) -> None:
-        """After the last packet of a turn."""
-        self.in_turn = False
+    def end(self) -> None:
+        """After it: send what is to be sent, let the journal and the timer look."""
         self.flush()
-        if self.journal.full:
-            self._pause_submitters()
-        self.journal.notice()
-        self._arm_timer()
+        if self.broker.batch.waiters:
+            if self.journal.full:
+                self._pause_submitters()
+            self.journal.wake()
+        elif not self.broker.batch.empty:
+            self.journal.linger()
+        if self.broker.scheduled:
+            self._arm_timer()
 
     def flush(self) -> None:
         """One write to each peer that has something to be sent."""
@@ -72,13 +71,12 @@ class Front:
             if not peer.closed:
                 peer.link.flush()
 
-    def settled(self, batch: Batch) -> None:
+    def settled(self, _batch: Batch) -> None:
         """The journal is done with a batch."""
         paused, self._paused = self._paused, []
         for client in paused:
             client.resume("journal")
-        self.flush()
-        self._arm_timer()
+        self.end()
 
     def _pause_submitters(self) -> None:
         for peer in self.broker.batch.waiters:
@@ -88,8 +86,6 @@ class Front:
 
     def _arm_timer(self) -> None:
         wait = self.broker.next_deadline(time.monotonic(), time.time())
-        if wait is None:
-            return
         when = self._loop.time() + min(wait, LONGEST_SLEEP)
         if self._timer is not None:
             if self._timer.when() <= when:
@@ -99,8 +95,8 @@ class Front:
 
     def _on_timer(self) -> None:
         self._timer = None
-        if not self.in_turn:
-            self.begin_turn()
+        self.begin()
+        self.end()
 
     # ---- the end
 
@@ -138,8 +134,7 @@ class Client(asyncio.Protocol):
         front, peer = self.front, self.peer
         if self.closing:
             return
-        if not front.in_turn:
-            front.begin_turn()
+        front.begin()
         if not peer.dirty:
             peer.dirty = True
             front.broker.dirty.append(peer)
@@ -152,23 +147,24 @@ class Client(asyncio.Protocol):
             except Exception:
                 log.exception("handling %s from %s failed", packets.name(kind), peer.address)
                 self.break_off(RequestError("INTERNAL_ERROR", "The server could not handle this packet"))
-                return
+                break
         if self.codec.error:
             self.break_off(self.codec.error)
+        front.end()
 
     def eof_received(self) -> bool:
         """The peer sends no more; what it waits for is still sent."""
         self.closing = True
-        if not self.front.in_turn:
-            self.front.begin_turn()
+        self.front.begin()
         self.front.broker.send(self.peer, b"")
+        self.front.end()
         return True
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Tell the broker."""
-        if not self.front.in_turn:
-            self.front.begin_turn()
+        self.front.begin()
         self.front.broker.disconnect(self.peer)
+        self.front.end()
 
     def pause_writing(self) -> None:
         """A peer that does not read its answers is not read either."""
@@ -210,8 +206,3 @@ class Client(asyncio.Protocol):
     def close(self) -> None:
         """Close, what has been written going out first."""
         self.transport.close()
-
-
-def listening(sockets: Iterable[Any]) -> str:
-    """Where a server listens, for people."""
-    return ", ".join(f"{name[0]}:{name[1]}" for name in (s.getsockname() for s in sockets))

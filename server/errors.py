@@ -1,8 +1,8 @@
 """What a peer can do wrong. Both kinds are told to the peer as an ERROR packet; anything else that escapes is our bug.
 
-    GearmanError
-    ├── ProtocolError   the bytes cannot be framed: told, then closed
-    └── RequestError    one packet cannot be done: told, and costs nothing else
+GearmanError
+├── ProtocolError   the bytes cannot be framed: told, then closed
+└── RequestError    one packet cannot be done: told, and costs nothing else
 """
 
 

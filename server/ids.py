@@ -25,9 +25,7 @@ class Ids:
 
     def advance(self, milliseconds: int) -> None:
         """Let ids follow the wall clock; a clock that went back is ignored."""
-        floor = id_floor(milliseconds, self._node)
-        if floor > self._next:
-            self._next = floor
+        self._next = max(self._next, id_floor(milliseconds, self._node))
 
     def observe(self, highest: int) -> None:
         """Never give an id at or below one that is already in the table."""

@@ -50,12 +50,13 @@ class Journal:
         batch = self._broker.batch
         return len(batch.inserts) >= HIGH_ROWS or batch.data_bytes >= HIGH_BYTES
 
-    def notice(self) -> None:
-        """The open batch may have grown; called once per loop turn."""
-        batch = self._broker.batch
-        if batch.waiters:
-            self._work.set()
-        elif self._lingering is None and not batch.empty:
+    def wake(self) -> None:
+        """Somebody waits for the open batch."""
+        self._work.set()
+
+    def linger(self) -> None:
+        """The open batch has deletes that nobody waits for."""
+        if self._lingering is None:
             self._lingering = asyncio.get_running_loop().call_later(LINGER, self._work.set)
 
     async def run(self) -> None:
@@ -67,7 +68,6 @@ class Journal:
                 self._lingering.cancel()
                 self._lingering = None
             await self._settle(self._broker.take_batch())
-            self.notice()
 
     def stop(self) -> None:
         """Let `run` return once the open batch is settled."""

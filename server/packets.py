@@ -64,7 +64,6 @@ NAMES: Final[dict[int, str]] = {
 }
 
 
-
 def name(kind: int) -> str:
     """The protocol's name of a packet type, or its number when it has none."""
     return NAMES.get(kind, str(kind))

@@ -2,6 +2,7 @@
 
 from datetime import datetime
 from heapq import heapify, heappop, heappush
+from math import inf
 from typing import Final
 
 from cronsim import CronSim, CronSimError
@@ -45,9 +46,9 @@ class Schedule:
                 due.append(id_)
         return due
 
-    def next(self) -> float | None:
-        """When the next is due (or was, if it has been removed since); None when there is none."""
-        return self._heap[0][0] if self._heap else None
+    def next(self) -> float:
+        """When the next is due (or was, if it has been removed since); infinity when there is none."""
+        return self._heap[0][0] if self._heap else inf
 
 
 def next_match(minute: bytes, hour: bytes, day: bytes, month: bytes, weekday: bytes, now: float) -> int:
@@ -84,5 +85,3 @@ def _field(value: bytes) -> str:
     if not (text.isascii() and text.isdigit()):
         raise ValueError(f"{text!r} is not a number")
     return text
-
-

@@ -108,4 +108,3 @@ class Storage(Protocol):
 def id_floor(milliseconds: int, node: int) -> int:
     """The lowest id that `node` gives at this wall-clock time (milliseconds since 1970)."""
     return (milliseconds - ID_EPOCH_MS) << ID_TIME_SHIFT | node << ID_NODE_SHIFT
-

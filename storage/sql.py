@@ -42,7 +42,8 @@ class SqlStorage:
 
     async def write(self, connection: AsyncConnection, changes: Changes) -> None:
         """One transaction, durable when this returns. A StorageError says that the connection is still good; after
-        any other exception it is replaced."""
+        any other exception it is replaced.
+        """
         raise NotImplementedError
 
     # ---- the Storage protocol
@@ -108,5 +109,3 @@ class SqlStorage:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self.close()
-
-

@@ -3,6 +3,7 @@
 import os
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -23,7 +24,7 @@ ROWS_PER_STATEMENT: Final = 128
 IDS_PER_STATEMENT: Final = 512
 # Pages in the WAL at which it is written back: 16 MiB, four times SQLite's default, because every write-back costs the
 # batch that triggers it a sync of the main file.
-CHECKPOINT_PAGES: Final = 4000
+CHECKPOINT_PAGES: Final = 1000
 BUSY_MILLISECONDS: Final = 1000
 
 T = TypeVar("T")
@@ -48,6 +49,7 @@ class SqliteStorage(SqlStorage):
         self.synchronous = synchronous
         self._lock = LockFile(self.path)
         self._wal = self.path.with_name(self.path.name + "-wal")
+        self._driver: Any = None  # aiosqlite's side of the held connection
         self._inode = 0  # of the file that is open
         self._wal_inode = 0  # of its log, 0 until there is one
         super().__init__(url.set(drivername="sqlite+aiosqlite", database=str(self.path)))
@@ -97,6 +99,7 @@ class SqliteStorage(SqlStorage):
             if self._inode:
                 self._check_file()  # else connecting would make an empty file of that name
             connection = await super().connection()
+            self._driver = (await connection.get_raw_connection()).driver_connection
             self._inode = self.path.stat().st_ino
             self._wal_inode = 0
             return connection
@@ -114,9 +117,8 @@ class SqliteStorage(SqlStorage):
         self._check_file()
         if self._wal_inode and inode(self._wal) != self._wal_inode:
             await self.disconnect()  # closing writes what the removed log held into the database
-            connection = await self.connection()
-        raw = await connection.get_raw_connection()
-        await in_thread(raw.driver_connection, lambda database: self._transact(database, changes))
+            await self.connection()
+        await in_thread(self._driver, partial(self._transact, changes))
         self._wal_inode = self._wal_inode or inode(self._wal)
 
     def _check_file(self) -> None:
@@ -124,7 +126,7 @@ class SqliteStorage(SqlStorage):
         if inode(self.path) != self._inode:
             raise StorageRefused(f"{self.path} was removed or replaced while in use: put it back, or restart")
 
-    def _transact(self, database: sqlite3.Connection, changes: Changes) -> None:
+    def _transact(self, changes: Changes, database: sqlite3.Connection) -> None:
         try:
             database.execute("BEGIN IMMEDIATE")
             for ids in chunks(changes.deletes, IDS_PER_STATEMENT):

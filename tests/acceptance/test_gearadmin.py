@@ -1,0 +1,90 @@
+"""libgearman's administration tool."""
+
+from importlib.metadata import version
+
+import pytest
+
+from tests.acceptance.clients import Clients
+
+
+def submit(clients: Clients, *arguments: str) -> str:
+    """Submit a background job; returns its handle."""
+    return clients.gearman("-v", "-b", *arguments).result().decode().removeprefix("Task created: ").strip()
+
+
+def lines(listing: str) -> list[str]:
+    *found, end = listing.splitlines()
+    assert end == "."
+    return found
+
+
+def test_status(clients: Clients) -> None:
+    submit(clients, "-f", "later", "x")
+    submit(clients, "-f", "other", "x")
+    submit(clients, "-I", "-f", "later", "y")
+    assert sorted(lines(clients.gearadmin("--status"))) == ["later\t2\t0\t0", "other\t1\t0\t0"]
+
+
+def test_status_counts_running_jobs_and_workers(clients: Clients) -> None:
+    worker = clients.php_worker("gate")
+    submit(clients, "-f", "gate", "x")
+    worker.expect(rb"H:.*\n")
+    submit(clients, "-f", "gate", "y")
+    assert lines(clients.gearadmin("--status")) == ["gate\t2\t1\t1"]
+    assert lines(clients.gearadmin("--priority-status")) == ["gate\t0\t1\t0\t1"]
+
+
+def test_priority_status(clients: Clients) -> None:
+    for arguments in (["-I"], ["-L"], ["-L"], ["-L"], []):
+        submit(clients, *arguments, "-f", "later", "x")
+    assert lines(clients.gearadmin("--priority-status")) == ["later\t1\t1\t3\t0"]
+
+
+def test_workers(clients: Clients) -> None:
+    worker = clients.gear_worker("gate", "same")
+    submit(clients, "-f", "gate", "x")
+    worker.expect(rb"H:.*\n")
+    listed = lines(clients.gearadmin("--workers"))
+    functions = {line.partition(" : ")[0].split()[2]: line.partition(" : ")[2].split() for line in listed if " : " in line}
+    assert functions == {"gear-worker": ["same", "gate"]}
+    assert len(listed) == 2, "the tool itself is listed too"
+
+
+def test_show_jobs(clients: Clients) -> None:
+    handles = [submit(clients, "-f", "later", "-u", unique, "x") for unique in ("a", "b")]
+    assert sorted(lines(clients.gearadmin("--show-jobs"))) == sorted(f"{handle}\t0\t0\t1" for handle in handles)
+    assert sorted(lines(clients.gearadmin("--show-unique-jobs"))) == ["a", "b"]
+
+
+def test_cancel_job(clients: Clients) -> None:
+    cancelled, kept = (submit(clients, "-f", "later", payload) for payload in ("cancelled", "kept"))
+    assert clients.gearadmin("--cancel-job", cancelled) == "OK\n"
+    assert lines(clients.gearadmin("--show-jobs")) == [f"{kept}\t0\t0\t1"]
+    clients.server.restart()
+    assert clients.gearman("-w", "-c", "1", "-f", "later").result() == b"kept"
+
+
+def test_functions_are_created_and_dropped(clients: Clients) -> None:
+    assert clients.gearadmin("--create-function", "later") == "OK\n"
+    assert lines(clients.gearadmin("--status")) == ["later\t0\t0\t0"]
+    assert clients.gearadmin("--drop-function", "later") == "OK\n"
+    assert lines(clients.gearadmin("--status")) == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "answer"),
+    [
+        (["--cancel-job", "H:nowhere:1"], "UNKNOWN_JOB"),
+        (["--drop-function", "unheard-of"], "function not found"),
+    ],
+)
+def test_refusals(clients: Clients, arguments: list[str], answer: str) -> None:
+    tool = clients.start_gearadmin(*arguments)
+    tool.wait()
+    assert f"Error: {answer}" in tool.stderr
+
+
+def test_about_the_server(clients: Clients) -> None:
+    assert clients.gearadmin("--server-version").strip() == version("gearmand-py")
+    assert clients.gearadmin("--server-verbose").strip() == "INFO"
+    assert clients.gearadmin("--getpid").strip() == str(clients.server.pid)

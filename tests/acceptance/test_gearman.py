@@ -1,0 +1,79 @@
+"""libgearman's command line tool, as client and as worker."""
+
+import pytest
+
+from tests.acceptance.clients import Clients
+from tests.harness.process import Process
+
+
+def upper_worker(clients: Clients, *arguments: str) -> Process:
+    return clients.gearman("-w", "-f", "upper", *arguments, "--", "tr", "a-z", "A-Z")
+
+
+def test_a_worker_runs_a_command_for_each_job(clients: Clients) -> None:
+    upper_worker(clients)
+    assert clients.gearman("-f", "upper", "hello").result() == b"HELLO"
+    assert clients.gearman("-f", "upper", stdin=b"from\0stdin\n").result() == b"FROM\0STDIN\n"
+
+
+@pytest.mark.parametrize("priority", ["-I", "-L"])
+def test_foreground_priorities(clients: Clients, priority: str) -> None:
+    upper_worker(clients)
+    assert clients.gearman(priority, "-f", "upper", "hello").result() == b"HELLO"
+
+
+def test_a_job_without_payload(clients: Clients) -> None:
+    clients.gearman("-w", "-f", "size", "--", "wc", "-c")
+    assert clients.gearman("-s", "-f", "size").result() == b"0\n"
+
+
+def test_one_client_calls_several_functions(clients: Clients) -> None:
+    upper_worker(clients)
+    clients.gearman("-w", "-f", "size", "-f", "bytes", "--", "wc", "-c")
+    printed = clients.gearman("-P", "-f", "upper", "-f", "size", "-f", "bytes", "hello").result()
+    assert sorted(printed.replace(b"HELLO", b"HELLO\n").splitlines()) == [b"bytes: 5", b"size: 5", b"upper: HELLO"]
+
+
+@pytest.mark.parametrize(("option", "result"), [("-n", b"ONE\nTWO\n"), ("-N", b"ONETWO")])
+def test_a_job_for_each_line(clients: Clients, option: str, result: bytes) -> None:
+    worker = upper_worker(clients, "-c", "2")
+    assert clients.gearman(option, "-f", "upper", stdin=b"one\ntwo\n").result() == result
+    worker.result()
+
+
+def test_a_worker_sends_data_for_each_line(clients: Clients) -> None:
+    clients.gearman("-w", "-n", "-f", "lines", "--", "printf", r"one\ntwo\n")
+    assert clients.gearman("-f", "lines", "-s").result() == b"one\ntwo\n"
+
+
+def test_a_command_that_fails_fails_the_job(clients: Clients) -> None:
+    clients.gearman("-w", "-f", "fail", "--", "false")
+    client = clients.gearman("-f", "fail", "-s")
+    assert client.wait() == 1
+    assert "Job failed" in client.stderr
+
+
+def test_background_jobs_wait_for_a_worker(clients: Clients) -> None:
+    assert clients.gearman("-b", "-f", "later", "hello").result() == b""
+    assert clients.gearman("-w", "-c", "1", "-f", "later").result() == b"hello"
+
+
+def test_background_priorities_are_kept(clients: Clients) -> None:
+    for arguments in (["-L", "low "], ["normal "], ["-I", "high "], ["-L", "low2"], ["-I", "high2 "]):
+        clients.gearman("-b", "-f", "later", *arguments).result()
+    assert clients.gearman("-w", "-c", "5", "-f", "later").result() == b"high high2 normal low low2"
+
+
+def test_the_same_unique_key_is_one_job(clients: Clients) -> None:
+    first = clients.gearman("-v", "-b", "-f", "later", "-u", "key", "first").result()
+    second = clients.gearman("-v", "-b", "-f", "later", "-u", "key", "second").result()
+    assert first == second
+    clients.gearman("-b", "-f", "later", "-u", "another key", " third").result()
+    assert clients.gearman("-w", "-c", "2", "-f", "later").result() == b"first third"
+
+
+def test_a_client_that_gives_up_takes_its_job_along(clients: Clients) -> None:
+    client = clients.gearman("-t", "300", "-f", "nobody", "hello")
+    client.wait()
+    assert "GEARMAN_TIMEOUT" in client.stderr
+    assert "nobody\t0\t0\t0\n" in clients.gearadmin("--status") + "nobody\t0\t0\t0\n"

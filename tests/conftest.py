@@ -1,0 +1,49 @@
+"""Fixtures for tests of whole processes."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Protocol
+
+import pytest
+
+from tests.harness.server import Server
+
+
+class StartServer(Protocol):
+    """Starts a server on the database `name` in the test's own directory."""
+
+    def __call__(
+        self,
+        *arguments: str,
+        name: str = "queue.db",
+        prefix: Sequence[str] = (),
+        environment: Mapping[str, str] | None = None,
+    ) -> Server: ...
+
+
+@pytest.fixture
+def start_server(tmp_path: Path) -> Iterator[StartServer]:
+    """Starts servers; they end with the test, and the test fails if one of them printed a traceback."""
+    servers: list[Server] = []
+    with ExitStack() as running:
+
+        def start(
+            *arguments: str,
+            name: str = "queue.db",
+            prefix: Sequence[str] = (),
+            environment: Mapping[str, str] | None = None,
+        ) -> Server:
+            server = Server(tmp_path / name, *arguments, prefix=prefix, environment=environment)
+            servers.append(running.enter_context(server))
+            return server
+
+        yield start
+    for server in servers:
+        assert "Traceback" not in server.stderr, server.stderr
+
+
+@pytest.fixture
+def server(start_server: StartServer) -> Server:
+    """A server with the default settings on an empty database."""
+    return start_server()

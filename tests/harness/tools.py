@@ -1,0 +1,84 @@
+"""Programs that tests need and a fresh machine may lack.
+
+A test never skips for want of one: it is installed where that is possible, and where it is not the test fails and
+names the package.
+"""
+
+import fcntl
+import os
+import shutil
+import subprocess
+import tempfile
+from functools import cache
+from pathlib import Path
+from typing import Final, NamedTuple
+
+import pytest
+
+APT_SECONDS: Final = 300
+
+
+class Tool(NamedTuple):
+    """A program, the Debian packages that bring it, and arguments with which it succeeds if nothing is missing."""
+
+    packages: tuple[str, ...]
+    probe: tuple[str, ...] = ()
+
+
+TOOLS: Final = {
+    "gearadmin": Tool(("gearman-tools",)),
+    "gearman": Tool(("gearman-tools",)),
+    "php": Tool(("php-cli", "php-gearman"), ("-r", "exit(extension_loaded('gearman') ? 0 : 1);")),
+    "strace": Tool(("strace",)),
+}
+
+
+@cache
+def need(program: str) -> str:
+    """The path of a program, which is installed first if it is missing; the test fails if it cannot be had."""
+    tool = TOOLS.get(program, Tool((program,)))
+    reason = "" if find(program, tool) else install(program, tool)
+    path = find(program, tool)
+    if not path:
+        packages = " ".join(tool.packages)
+        pytest.fail(f"this test needs {program}: apt-get install {packages}\n{reason}", pytrace=False)
+    return path
+
+
+def find(program: str, tool: Tool) -> str | None:
+    """The path of a program that is here and passes its probe."""
+    path = shutil.which(program)
+    if path and tool.probe:
+        probe = subprocess.run([path, *tool.probe], capture_output=True, check=False, timeout=APT_SECONDS)
+        return None if probe.returncode else path
+    return path
+
+
+def install(program: str, tool: Tool) -> str:
+    """Try to install a program; returns why that failed, or nothing."""
+    if not shutil.which("apt-get") or os.geteuid() != 0:
+        return "It is not installed by the test: that takes root on a Debian system."
+    with (Path(tempfile.gettempdir()) / "gearmand-py-tests.apt.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # one of several runs installs, the others then find it
+        if find(program, tool):
+            return ""
+        return apt_get("update") or apt_get("install", "--yes", "--no-install-recommends", *tool.packages)
+
+
+def apt_get(*arguments: str) -> str:
+    """Run apt-get; returns what it said if it failed, or nothing."""
+    environment = os.environ | {"DEBIAN_FRONTEND": "noninteractive"}
+    try:
+        done = subprocess.run(
+            ["apt-get", "--quiet", *arguments],
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=False,
+            timeout=APT_SECONDS,
+        )
+    except subprocess.TimeoutExpired:
+        return f"apt-get {arguments[0]} took more than {APT_SECONDS} s"
+    return done.stdout if done.returncode else ""
