@@ -24,6 +24,9 @@ log = logging.getLogger(__name__)
 # Unsent bytes at which a connection is no longer read. High enough for a client that submits some ten thousand jobs in
 # one go before it reads an answer.
 WRITE_HIGH: Final = 1024 * 1024
+# Answers that may queue behind a batch before their connection is no longer read: an outage must not fill the memory
+# with the answers to a client that goes on asking.
+FENCED_HIGH: Final = 10_000
 # Deadlines by wall clock are looked at this often at least, so that a clock that jumps is noticed.
 LONGEST_SLEEP: Final = 1.0
 
@@ -81,8 +84,12 @@ class Front:
     def _pause_submitters(self) -> None:
         for peer in self.broker.batch.waiters:
             if not peer.closed:
-                peer.link.pause("journal")
-                self._paused.append(peer.link)
+                self.pause_until_settled(peer.link)
+
+    def pause_until_settled(self, client: "Client") -> None:
+        """Stop reading a connection until the journal is done with a batch."""
+        client.pause("journal")
+        self._paused.append(client)
 
     def _arm_timer(self) -> None:
         wait = self.broker.next_deadline(time.monotonic(), time.time())
@@ -99,6 +106,11 @@ class Front:
         self.end()
 
     # ---- the end
+
+    def stop_reading(self) -> None:
+        """Take nothing more from anybody."""
+        for peer in self.broker.peers:
+            peer.link.pause("stopping")
 
     def close(self) -> None:
         """Close every connection, what it is owed being sent first."""
@@ -150,6 +162,8 @@ class Client(asyncio.Protocol):
                 break
         if self.codec.error:
             self.break_off(self.codec.error)
+        if peer.fence and len(peer.tail) > FENCED_HIGH:
+            front.pause_until_settled(self)
         front.end()
 
     def eof_received(self) -> bool:
@@ -164,6 +178,7 @@ class Client(asyncio.Protocol):
         """Tell the broker."""
         self.front.begin()
         self.front.broker.disconnect(self.peer)
+        self.peer.link = None  # ends the reference cycle: see app.tame_collector
         self.front.end()
 
     def pause_writing(self) -> None:

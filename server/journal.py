@@ -60,17 +60,18 @@ class Journal:
             self._lingering = asyncio.get_running_loop().call_later(LINGER, self._work.set)
 
     async def run(self) -> None:
-        """Commit batches until `stop`, and then what is left."""
-        while not (self._stopping and self._broker.batch.empty):
+        """Commit batches until `stop`, and then once what is left."""
+        while not self._stopping:
             await self._work.wait()
             self._work.clear()
             if self._lingering:
                 self._lingering.cancel()
                 self._lingering = None
             await self._settle(self._broker.take_batch())
+        await self._settle(self._broker.take_batch())
 
     def stop(self) -> None:
-        """Let `run` return once the open batch is settled."""
+        """Let `run` return once the open batch is settled. Nothing may be submitted any more."""
         self._stopping = True
         self._work.set()
 

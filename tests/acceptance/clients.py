@@ -20,10 +20,8 @@ class Clients:
         self.server = server
         self._processes: list[Process] = []
 
-    def _start(
-        self, *command: str, stdin: bytes | None = b"", environment: dict[str, str] | None = None
-    ) -> Process:
-        process = Process(command, stdin=stdin, environment=environment)
+    def _start(self, *command: str, stdin: bytes | None = b"") -> Process:
+        process = Process(command, stdin=stdin)
         self._processes.append(process)
         return process
 
@@ -44,12 +42,10 @@ class Clients:
         """libgearman's administration tool."""
         return self._start(need("gearadmin"), "-h", HOST, "-p", str(self.server.port), *arguments)
 
-    def php(
-        self, program: str, *arguments: str, stdin: bytes | None = b"", environment: dict[str, str] | None = None
-    ) -> Process:
+    def php(self, program: str, *arguments: str, stdin: bytes | None = b"") -> Process:
         """A program in PHP."""
         command = (need("php"), *PHP_SETTINGS, str(PROGRAMS / program), str(self.server.port), *arguments)
-        return self._start(*command, stdin=stdin, environment=environment)
+        return self._start(*command, stdin=stdin)
 
     def php_worker(self, *functions: str) -> Process:
         """A worker in PHP for some of the functions in worker.php."""

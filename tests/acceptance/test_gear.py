@@ -1,18 +1,16 @@
 """gear, the client and worker library in Python."""
 
-import pytest
-
 from tests.acceptance.clients import Clients
 
 BINARY = bytes(range(256)).decode("latin-1")
 
 
-@pytest.mark.parametrize("precedence", ["high", "normal", "low"])
-def test_foreground(clients: Clients, precedence: str) -> None:
+def test_foreground(clients: Clients) -> None:
     clients.gear_worker("same")
     client = clients.gear_client()
-    client.submit("same", BINARY, precedence=precedence)
-    assert client.event("complete")["data"] == BINARY
+    for precedence in ("high", "normal", "low"):
+        client.submit("same", BINARY, precedence=precedence)
+        assert client.event("complete")["data"] == BINARY
 
 
 def test_everything_a_worker_sends_arrives_in_order(clients: Clients) -> None:
@@ -41,6 +39,13 @@ def test_exceptions_reach_who_asked_for_them(clients: Clients) -> None:
     assert client.event("exception")["data"] == "it blew up"
 
 
+def test_an_exception_is_a_failure_to_others(clients: Clients) -> None:
+    clients.gear_worker("blow")
+    client = clients.gear_client()
+    client.submit("blow")
+    client.event("fail")
+
+
 def test_background_in_order_of_priority(clients: Clients) -> None:
     client = clients.gear_client()
     for precedence in ("low", "normal", "high"):
@@ -53,7 +58,9 @@ def test_clients_share_the_job_of_a_unique_key(clients: Clients) -> None:
     handle = first.submit("upper", "first", unique="key")
     assert second.submit("upper", "second", unique="key") == handle
     clients.gear_worker("upper")
-    assert first.event("complete") == second.event("complete") == {"event": "complete", "handle": handle, "data": "FIRST"}
+    assert (
+        first.event("complete") == second.event("complete") == {"event": "complete", "handle": handle, "data": "FIRST"}
+    )
 
 
 def test_status_before_while_and_after(clients: Clients) -> None:
@@ -109,19 +116,20 @@ def test_a_job_whose_worker_dies_goes_to_the_next(clients: Clients) -> None:
 
 
 def test_clients_and_workers_reconnect_after_a_crash(clients: Clients) -> None:
-    worker = clients.gear_worker("gate")
+    clients.gear_worker("upper")
     client = clients.gear_client()
-    client.submit("gate")
-    worker.expect(rb"H:.*\n")
-    client.event("status")
-    clients.server.kill()
-    client.event("disconnected")
+    client.submit("upper", "before")
+    assert client.event("complete")["data"] == "BEFORE"
+    waiting = client.submit("nobody")
     clients.server.restart()
-    worker.say("too late")
+    assert client.event("disconnected")["handle"] == waiting
     client.request("reconnect")
     client.event("connected")
-    client.submit("gate")
-    worker.expect(rb"H:.*\n")
-    client.event("status")
-    worker.say("again")
-    assert client.event("complete")["data"] == "let through: again"
+    client.submit("upper", "after")
+    assert client.event("complete")["data"] == "AFTER"
+
+
+def test_a_job_without_payload_survives_a_restart(clients: Clients) -> None:
+    clients.gear_client().submit("later", background=True)
+    clients.server.restart()
+    assert clients.gearman("-w", "-c", "1", "-f", "later").result() == b""

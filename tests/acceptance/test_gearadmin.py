@@ -45,7 +45,9 @@ def test_workers(clients: Clients) -> None:
     submit(clients, "-f", "gate", "x")
     worker.expect(rb"H:.*\n")
     listed = lines(clients.gearadmin("--workers"))
-    functions = {line.partition(" : ")[0].split()[2]: line.partition(" : ")[2].split() for line in listed if " : " in line}
+    functions = {
+        line.partition(" : ")[0].split()[2]: line.partition(" : ")[2].split() for line in listed if " : " in line
+    }
     assert functions == {"gear-worker": ["same", "gate"]}
     assert len(listed) == 2, "the tool itself is listed too"
 

@@ -1,20 +1,13 @@
 """PHP's gearman extension (libgearman in PHP), as client and as worker."""
 
 import json
-import secrets
+import random
 from typing import Any
-
-import pytest
 
 from tests.acceptance.clients import Clients
 
-PAYLOADS = {
-    "unicode": "Grüße, 世界 🌍".encode(),
-    "every byte": bytes(range(256)),
-    "only NUL": b"\0",
-    "nothing": b"",
-    "8 MiB": secrets.token_bytes(1 << 20) * 8,
-}
+# libgearman refuses to submit an empty payload.
+PAYLOADS = ("Grüße, 世界 🌍".encode(), bytes(range(256)), b"\0", random.Random(1).randbytes(8 << 20))
 
 
 def events(printed: bytes) -> list[list[Any]]:
@@ -39,10 +32,10 @@ def test_the_pair_of_the_manual_with_the_worker_first(clients: Clients) -> None:
     worker.expect(rb"!dlroW olleH\n")
 
 
-@pytest.mark.parametrize("method", ["doNormal", "doHigh", "doLow"])
-def test_foreground(clients: Clients, method: str) -> None:
+def test_foreground(clients: Clients) -> None:
     clients.php_worker("upper")
-    assert clients.php("submit.php", method, "upper", "key", stdin=b"hello").result() == b"HELLO"
+    for method in ("doNormal", "doHigh", "doLow"):
+        assert clients.php("submit.php", method, "upper", "key", stdin=b"hello").result() == b"HELLO"
 
 
 def test_background_in_order_of_priority(clients: Clients) -> None:
@@ -53,32 +46,29 @@ def test_background_in_order_of_priority(clients: Clients) -> None:
     assert printed == b"doHighBackgrounddoBackgrounddoLowBackground"
 
 
-@pytest.mark.parametrize("payload", PAYLOADS.values(), ids=PAYLOADS)
-def test_payloads_arrive_as_they_were_sent(clients: Clients, payload: bytes) -> None:
+def test_payloads_arrive_as_they_were_sent(clients: Clients) -> None:
     clients.php_worker("same")
-    assert clients.php("submit.php", "doNormal", "same", stdin=payload).result() == payload
+    for payload in PAYLOADS:
+        assert clients.php("submit.php", "doNormal", "same", stdin=payload).result() == payload
 
 
-@pytest.mark.parametrize("payload", PAYLOADS.values(), ids=PAYLOADS)
-def test_payloads_survive_a_restart(clients: Clients, payload: bytes) -> None:
-    clients.php("submit.php", "doBackground", "later", stdin=payload).result()
+def test_payloads_survive_a_restart(clients: Clients) -> None:
+    for payload in PAYLOADS:
+        clients.php("submit.php", "doBackground", "later", stdin=payload).result()
     clients.server.restart()
-    assert clients.gearman("-w", "-c", "1", "-f", "later").result() == payload
+    for payload in PAYLOADS:
+        assert clients.gearman("-w", "-c", "1", "-f", "later").result() == payload
 
 
-def test_everything_a_worker_sends_arrives_in_order(clients: Clients) -> None:
+def test_the_result_is_all_data_together(clients: Clients) -> None:
     clients.php_worker("report")
-    assert events(clients.php("do_normal.php", "report", "it").result()) == [
-        ["status", [1, 4]],
-        ["data", "a part"],
-        ["warning", "careful"],
-        ["complete", "all of it"],
-    ]
+    assert clients.php("submit.php", "doNormal", "report", stdin=b"it").result() == b"a partall of it"
 
 
 def test_failure(clients: Clients) -> None:
-    clients.php_worker("refuse")
-    assert events(clients.php("do_normal.php", "refuse", "it").result()) == [["fail", None]]
+    clients.php_worker("refuse", "upper")
+    assert clients.php("submit.php", "doNormal", "refuse", stdin=b"it").wait() == 1
+    assert clients.php("submit.php", "doNormal", "upper", stdin=b"it").result() == b"IT"
 
 
 def test_tasks_with_every_callback(clients: Clients) -> None:
@@ -105,12 +95,14 @@ def test_tasks_of_all_priorities_together(clients: Clients) -> None:
     assert len({handle for event, _, handle in happened if event == "created"}) == 3
 
 
-@pytest.mark.parametrize("method", ["addTaskBackground", "addTaskHighBackground", "addTaskLowBackground"])
-def test_background_tasks_end_with_their_handle(clients: Clients, method: str) -> None:
-    [[event, _, handle]] = events(clients.php("tasks.php", f"{method}:later:payload").result())
-    assert event == "created"
-    assert status(clients, handle) == [True, False, 0, 0]
-    assert clients.gearman("-w", "-c", "1", "-f", "later").result() == b"payload"
+def test_background_tasks_end_with_their_handle(clients: Clients) -> None:
+    methods = ("addTaskLowBackground", "addTaskBackground", "addTaskHighBackground")
+    happened = events(clients.php("tasks.php", *(f"{method}:later:{method}" for method in methods)).result())
+    assert [event for event, _, _ in happened] == ["created"] * 3
+    for _, _, handle in happened:
+        assert status(clients, handle) == [True, False, 0, 0]
+    printed = clients.gearman("-w", "-c", "3", "-f", "later").result()
+    assert printed == b"addTaskHighBackgroundaddTaskBackgroundaddTaskLowBackground"
 
 
 def test_failing_tasks(clients: Clients) -> None:
@@ -120,15 +112,11 @@ def test_failing_tasks(clients: Clients) -> None:
     assert ["complete", "b", "B"] in happened
 
 
-def test_exceptions_reach_who_asked_for_them(clients: Clients) -> None:
-    clients.php_worker("blow")
-    happened = events(clients.php("tasks.php", "addTask:blow:it", environment={"EXCEPTIONS": "1"}).result())
-    assert happened[1] == ["exception", "it", "it blew up"]
-
-
-def test_an_exception_is_a_failure_to_others(clients: Clients) -> None:
-    clients.php_worker("blow")
-    assert [event for event, _, _ in events(clients.php("tasks.php", "addTask:blow:it").result())] == ["created", "fail"]
+def test_exceptions(clients: Clients) -> None:
+    clients.php_worker("blow", "upper")
+    happened = events(clients.php("tasks.php", "addTask:blow:it", "addTask:upper:b").result())
+    assert ["exception", "it", "it blew up"] in happened
+    assert ["complete", "b", "B"] in happened
 
 
 def test_job_status_before_while_and_after(clients: Clients) -> None:

@@ -77,7 +77,8 @@ class Process:
     ) -> None:
         self.command = list(command)
         self._process = _start(self.command, stdin, environment)
-        assert self._process.stdout and self._process.stderr
+        assert self._process.stdout
+        assert self._process.stderr
         self.output = Output(self._process.stdout)
         self.errors = Output(self._process.stderr)
 
@@ -160,9 +161,7 @@ class Process:
         )
 
 
-def _start(
-    command: list[str], stdin: bytes | None, environment: Mapping[str, str] | None
-) -> "subprocess.Popen[bytes]":
+def _start(command: list[str], stdin: bytes | None, environment: Mapping[str, str] | None) -> "subprocess.Popen[bytes]":
     """Start a program with pipes for its output; input that is known is a file, so that nobody waits to write it."""
     with tempfile.TemporaryFile() as known:
         known.write(stdin or b"")

@@ -5,7 +5,7 @@
 $client = new GearmanClient();
 $client->addServer('127.0.0.1', (int) $argv[1]);
 [, , $method, $function] = $argv;
-echo $client->$method($function, stream_get_contents(STDIN), $argv[4] ?? null);
+echo $client->$method($function, stream_get_contents(STDIN), ...array_slice($argv, 4));
 if ($client->returnCode() !== GEARMAN_SUCCESS) {
     fwrite(STDERR, $client->error());
     exit(1);

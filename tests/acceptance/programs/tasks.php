@@ -1,6 +1,6 @@
 <?php
 // Adds a task for each METHOD:FUNCTION:PAYLOAD, runs them all, prints every callback as JSON: event, payload, detail.
-// Arguments: the server's port, tasks. With the environment variable EXCEPTIONS set it asks for exceptions.
+// Arguments: the server's port, tasks.
 
 function teller(string $event, ?callable $detail = null): callable
 {
@@ -14,9 +14,7 @@ $progress = fn (GearmanTask $task) => [$task->taskNumerator(), $task->taskDenomi
 
 $client = new GearmanClient();
 $client->addServer('127.0.0.1', (int) $argv[1]);
-if (getenv('EXCEPTIONS')) {
-    $client->enableExceptionHandler() or exit('exceptions are not to be had');
-}
+$client->enableExceptionHandler() or exit(1);
 $client->setCreatedCallback(teller('created', fn (GearmanTask $task) => $task->jobHandle()));
 $client->setDataCallback(teller('data', $data));
 $client->setWarningCallback(teller('warning', $data));
@@ -26,7 +24,7 @@ $client->setExceptionCallback(teller('exception', $data));
 $client->setFailCallback(teller('fail'));
 foreach (array_slice($argv, 2) as $description) {
     [$method, $function, $payload] = explode(':', $description);
-    $client->$method($function, $payload, $payload) or exit("$method failed");
+    $client->$method($function, $payload, $payload) or exit(1);
 }
 if (!$client->runTasks()) {
     fwrite(STDERR, $client->error());

@@ -1,0 +1,61 @@
+# gearmand-py: make run, make test, make lint; the rest is listed by make help.
+PYTHON ?= python3
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+ARGS   ?=
+
+.PHONY: help setup run test lint format docs wheel test-crash test-properties bench clean
+
+help: ## this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 18
+
+setup: $(VENV)/.ready ## a virtual environment with everything in it
+
+$(VENV)/.ready: pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	  || { echo "gearmand-py needs Python 3.11 or later: make PYTHON=python3.13 ..." >&2; exit 1; }
+	@$(PYTHON) -m venv $(VENV) || { echo "on Debian and Ubuntu: apt-get install python3-venv" >&2; exit 1; }
+	@echo "installing into $(VENV) ..."
+	@$(BIN)/pip install --quiet --disable-pip-version-check --upgrade 'pip>=25.1'
+	@$(BIN)/pip install --quiet --disable-pip-version-check --editable . --group dev
+	@touch $@
+
+run: setup ## serve on 127.0.0.1:4730, jobs in a SQLite file; ARGS="-p 5000" for more
+	@exec $(BIN)/gearmand-py $(ARGS)
+
+test: setup ## every test; ARGS="-k fence" for some
+	$(BIN)/python -m pytest $(ARGS)
+
+lint: setup ## style, types, module boundaries
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: setup ## put the code in shape
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+docs: setup ## make docs/options.md anew from the declarations
+	$(BIN)/python docs/generate.py
+
+wheel: setup ## build sdist and wheel, show what is in the wheel, try it in an environment of its own
+	rm -rf dist build/wheel-venv
+	$(BIN)/python -m build --quiet
+	$(BIN)/python -m zipfile --list dist/*.whl
+	$(PYTHON) -m venv build/wheel-venv
+	build/wheel-venv/bin/pip install --quiet --disable-pip-version-check dist/*.whl
+	cd build && wheel-venv/bin/gearmand-py --version
+	cd build && wheel-venv/bin/gearmand-py migrate --sql >/dev/null
+
+test-crash: setup ## kill -9 under load, ROUNDS=30 times
+	CRASH_ROUNDS=$(or $(ROUNDS),30) $(BIN)/python -m pytest tests/crash $(ARGS)
+
+test-properties: setup ## the property tests with many more examples
+	HYPOTHESIS_PROFILE=long $(BIN)/python -m pytest tests/properties $(ARGS)
+
+bench: setup ## against the C gearmand; GEARLOAD=path of the load generator
+	$(BIN)/python benchmarks/compare.py $(ARGS)
+
+clean: ## remove what was built
+	rm -rf $(VENV) dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
