@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Final, NoReturn, TypeVar
 
 import click
+from click.core import ParameterSource
 
 from gearmand_py.server.config import OPTIONS, Settings, settings_from
 from gearmand_py.storage.base import StorageError
@@ -23,6 +24,14 @@ T = TypeVar("T")
 logging.addLevelName(25, "NOTICE")
 logging.addLevelName(logging.CRITICAL + 5, "ALERT")
 logging.addLevelName(logging.CRITICAL + 10, "FATAL")
+
+
+SOURCES: Final = {
+    ParameterSource.COMMANDLINE: "command line",
+    ParameterSource.ENVIRONMENT: "environment",
+    ParameterSource.DEFAULT_MAP: "configuration file",
+    ParameterSource.DEFAULT: "default",
+}
 
 
 class LazyGroup(click.Group):
@@ -140,7 +149,7 @@ def print_settings(ctx: click.Context, settings: Settings) -> None:
     """Each setting as a line of a configuration file, and where it comes from."""
     for name, value in asdict(settings).items():
         source = ctx.get_parameter_source(name)
-        where = source.name.lower().replace("_", " ").replace("default map", "configuration file") if source else ""
+        where = SOURCES.get(source, "") if source else ""
         shown = f'"{value}"' if isinstance(value, str) else value
         click.echo(f"{name.replace('_', '-')} = {shown}  # {where}")
     click.echo("# the configuration is fine")

@@ -258,5 +258,5 @@ def answer_lines(answer: bytes, is_listing: bool) -> list[bytes]:
 
 
 def readable(data: bytes) -> str:
-    """Bytes of a peer as text; what is not UTF-8 shows as \\x.."""
+    """Bytes of a peer as text; what is not UTF-8 is shown in hexadecimal."""
     return data.decode("utf-8", "backslashreplace")

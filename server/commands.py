@@ -105,6 +105,11 @@ def write(data: bytes) -> None:
     output.flush()
 
 
+def say(text: str) -> None:
+    """A line to standard output, also where its encoding lacks a character of some function's name."""
+    write(f"{text}\n".encode(sys.stdout.encoding, "backslashreplace"))
+
+
 def leave(message: str, status: int) -> NoReturn:
     """End with a message in click's own form."""
     note(f"Error: {message}")
@@ -281,7 +286,7 @@ def submit(
     gearmand-py submit resize < photo.jpg > small.jpg
     gearmand-py submit --background mail 'to: ann'
     gearmand-py submit --at 2030-01-31T08:00 report
-    """
+    """  # noqa: D301 (the backspace character is click's mark for lines to leave alone)
     if at is not None and priority != "normal":
         raise click.UsageError("--at runs at normal priority: leave out --priority.")
     payload = read_payload() if data is None else data
@@ -380,8 +385,7 @@ class Worker:
         self._function = function
         self._command = command
         self._left = count  # None: without end
-        self._job: Job | None = None  # in hand: assigned and not yet reported
-        self._handle = b""  # of the job reported last
+        self._job: Job | None = None  # in hand: assigned, and not known to be reported
         self._process: subprocess.Popen[bytes] | None = None
         self._stopping = False
         self._abandoned = 0  # the signal that said not to wait for the job in hand
@@ -407,7 +411,6 @@ class Worker:
             while not self._is_done():
                 self._job = self._next_job(client)
                 self._report(client, self._job, *self._execute(self._job))
-            self._settle(client)
 
     def _next_job(self, client: Client) -> Job:
         while True:
@@ -436,9 +439,9 @@ class Worker:
 
     def _tolerate(self, error: ServerError) -> None:
         """A job can be cancelled, or run out of time, while the command runs: no reason to stop working."""
-        if error.code != "JOB_NOT_FOUND":
+        if error.code != "JOB_NOT_FOUND" or not self._job:
             raise error
-        note(f"{readable(self._handle)}: no longer known to the server (cancelled or timed out), result discarded")
+        note(f"{readable(self._job.handle)}: no longer known to the server (cancelled or timed out), result discarded")
 
     def _execute(self, job: Job) -> tuple[int, bytes]:
         """Run the command; returns its exit status, negative for a signal, and its output."""
@@ -449,12 +452,11 @@ class Worker:
             )
         except OSError as error:  # the job is not at fault
             reason = f"cannot run {self._command[0]}: {error.strerror}"
-            raise Failure(f"{reason}. Job {readable(job.handle)} goes back to its queue.", NOT_EXECUTABLE)
+            raise Failure(f"{reason}. Job {readable(job.handle)} goes back to its queue.", NOT_EXECUTABLE) from error
         if self._abandoned:
             self._abandon()
         output, _ = self._process.communicate(job.data)
-        status, self._process = self._process.returncode, None
-        return status, output
+        return self._process.returncode, output
 
     def _report(self, client: Client, job: Job, status: int, output: bytes) -> None:
         if status:
@@ -462,14 +464,13 @@ class Worker:
             client.send(packets.WORK_FAIL, job.handle)
         else:
             client.send(packets.WORK_COMPLETE, job.handle, output)
-        self._handle, self._job = job.handle, None
+        # Nothing answers a report. The echo of what follows it shows that the server has read it: only then is the
+        # job out of our hands, and may the connection be closed.
+        client.send(packets.ECHO_REQ, job.handle)
+        self._receive(client, packets.ECHO_RES)
+        self._job = self._process = None
         if self._left:
             self._left -= 1
-
-    def _settle(self, client: Client) -> None:
-        """Wait until the server has read our last report: to close at once could reset the connection before."""
-        client.send(packets.ECHO_REQ, b"done")
-        self._receive(client, packets.ECHO_RES, timeout=DEFAULT_TIMEOUT)
 
     def _found(self) -> None:
         if self._pause:
@@ -483,7 +484,7 @@ class Worker:
         if not self._pause:
             in_hand = f" (job {readable(self._job.handle)} goes back to its queue)" if self._job else ""
             note(f"{error}{in_hand}; reconnecting")
-        self._job = None
+        self._job = self._process = None
         self._pause = min(2 * self._pause, LONGEST_PAUSE) or FIRST_PAUSE
         time.sleep(self._pause)
 
@@ -502,8 +503,9 @@ class Worker:
     def _abandon(self) -> None:
         """End without the command. One that is just being started is not known yet: `_execute` then comes here."""
         if self._process:
-            with suppress(ProcessLookupError):
-                os.killpg(self._process.pid, signal.SIGKILL)
+            if self._process.returncode is None:
+                with suppress(ProcessLookupError):
+                    os.killpg(self._process.pid, signal.SIGKILL)
             sys.exit(BY_SIGNAL + self._abandoned)
 
 
@@ -552,7 +554,7 @@ def work(function: bytes, command: tuple[str, ...], count: int | None, server: A
 
     SIGINT (Ctrl-C) and SIGTERM let a job in hand finish, then end with status 0. A second one kills COMMAND, and the
     job goes back to its queue. Lost connections are made again; only when the first fails is the status 3.
-    """
+    """  # noqa: D301 (as above)
     if not shutil.which(command[0]):  # better no worker than one that fails every job for a typing error
         raise Failure(f"{command[0]}: command not found, or not executable. Check its spelling and PATH.", NOT_FOUND)
     Worker(server, function, command, count).run()
@@ -645,9 +647,9 @@ def show(listing: Listing, style: str | None, server: Address) -> None:
         return
     rows = parse_rows(listing, lines, server)
     if style == "json":
-        click.echo(json.dumps(rows, indent=2))
+        say(json.dumps(rows, indent=2))
     else:
-        click.echo("\n".join(table(listing.columns, rows)))
+        say("\n".join(table(listing.columns, rows)))
 
 
 def listing_options(command: Callable[..., None]) -> Callable[..., None]:
@@ -718,9 +720,9 @@ def cancel_one(client: Client, handle: str) -> bool:
     except ServerError as error:
         if error.code != "UNKNOWN_JOB":
             raise
-        click.echo(f"{handle} unknown")
+        say(f"{handle} unknown")
         return False
-    click.echo(f"{handle} cancelled")
+    say(f"{handle} cancelled")
     return True
 
 
@@ -733,7 +735,7 @@ def ping(count: int, server: Address) -> None:
         for number in range(count):
             if number:
                 time.sleep(1)
-            click.echo(f"pong from {client.peer} in {1000 * round_trip(client):.2f} ms")
+            say(f"pong from {client.peer} in {1000 * round_trip(client):.2f} ms")
 
 
 def round_trip(client: Client) -> float:

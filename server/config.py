@@ -85,14 +85,28 @@ def read_file(ctx: click.Context, _param: click.Parameter, path: Path | None) ->
         found = tomllib.loads(path.read_text())
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise click.BadParameter(f"{path}: {error}") from None
-    known = {field.name: field.name.replace("_", "-") for field in fields(Settings)}
-    for key in found:
-        if key.replace("-", "_") not in known:
-            near = get_close_matches(key, known.values(), 1)
-            hint = f"; did you mean {near[0]!r}?" if near else f"; known are {', '.join(sorted(known.values()))}"
-            raise click.BadParameter(f"{path}: there is no setting {key!r}{hint}")
-    ctx.default_map = {**(ctx.default_map or {}), **{key.replace("-", "_"): value for key, value in found.items()}}
+    ctx.default_map = {**(ctx.default_map or {}), **{key.replace("-", "_"): found[key] for key in found}}
+    for key, value in found.items():
+        check_entry(ctx, path, key, value)
     return path
+
+
+def check_entry(ctx: click.Context, path: Path, key: str, value: Any) -> None:
+    """Is this line of a configuration file a setting, and its value one? Raises click.BadParameter."""
+    known = {option.name: option for option in OPTIONS if option.name != "config_file"}
+    option = known.get(key.replace("-", "_"))
+    if option is None:
+        names = [str(name).replace("_", "-") for name in known]
+        near = get_close_matches(key, names, 1)
+        hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(sorted(names))}"
+        raise click.BadParameter(f"{path}: there is no setting {key!r}; {hint}")
+    whole = isinstance(option.type, click.IntRange | Size)
+    if not isinstance(value, str | int if whole else str | int | float) or isinstance(value, bool):
+        raise click.BadParameter(f"{path}: {key} = {value!r} is not a value for this setting")
+    try:
+        option.type.convert(value, None, ctx)
+    except click.BadParameter as error:
+        raise click.BadParameter(f"{path}: {key}: {error.message}") from None
 
 
 OPTIONS: Final[list[click.Parameter]] = [

@@ -17,15 +17,17 @@ async def migrate(settings: Settings) -> str:
 
 
 async def check_schema(settings: Settings) -> tuple[bool, str]:
-    """Is the schema current, and a line that says so. Raises StorageError."""
-    async with make_storage(settings) as storage:
-        match await state(await storage.connection()):
-            case SchemaState.CURRENT:
-                return True, f"{storage.description} is at revision {HEAD}"
-            case SchemaState.NEWER:
-                raise SchemaTooNew(f"{storage.description} was made by a newer gearmand-py")
-            case _:
-                return False, f"{storage.description} needs a migration: run gearmand-py migrate"
+    """Is the schema current, and a line that says so; also beside a running server. Raises StorageError."""
+    storage = make_storage(settings)
+    try:
+        found = await state(await storage.look())
+    finally:
+        await storage.close()
+    if found is SchemaState.CURRENT:
+        return True, f"{storage.description} is at revision {HEAD}"
+    if found is SchemaState.NEWER:
+        raise SchemaTooNew(f"{storage.description} was made by a newer gearmand-py")
+    return False, f"{storage.description} needs a migration: run gearmand-py migrate"
 
 
 def migration_sql(settings: Settings) -> str:

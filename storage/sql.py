@@ -52,6 +52,10 @@ class SqlStorage:
         """Connect. Raises StorageError."""
         await self.connection()
 
+    async def look(self) -> AsyncConnection:
+        """Connect without taking the queue, to read beside a running server. Raises StorageError."""
+        return await self.connection()
+
     async def connection(self) -> AsyncConnection:
         """The held connection, made anew if it was lost. Raises StorageError."""
         if self._connection is None:

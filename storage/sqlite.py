@@ -83,6 +83,13 @@ class SqliteStorage(SqlStorage):
         self._lock.acquire()
         await super().open()
 
+    async def look(self) -> AsyncConnection:
+        """The same without the lock; a file that is not there is not made."""
+        self._check_path()
+        if not self.path.exists():
+            raise StorageError(f"{self.path} does not exist yet: gearmand-py migrate makes it, and so does a start")
+        return await super().look()
+
     def _check_path(self) -> None:
         folder = self.path.parent
         if not folder.is_dir():

@@ -37,12 +37,13 @@ TOOLS: Final = {
 def need(program: str) -> str:
     """The path of a program, which is installed first if it is missing; the test fails if it cannot be had."""
     tool = TOOLS.get(program, Tool((program,)))
-    reason = "" if find(program, tool) else install(program, tool)
-    path = find(program, tool)
-    if not path:
-        packages = " ".join(tool.packages)
-        pytest.fail(f"this test needs {program}: apt-get install {packages}\n{reason}", pytrace=False)
-    return path
+    if path := find(program, tool):
+        return path
+    reason = install(program, tool)
+    if path := find(program, tool):
+        return path
+    packages = " ".join(tool.packages)
+    pytest.fail(f"this test needs {program}: apt-get install {packages}\n{reason}", pytrace=False)
 
 
 def find(program: str, tool: Tool) -> str | None:
@@ -54,6 +55,7 @@ def find(program: str, tool: Tool) -> str | None:
     return path
 
 
+@cache
 def install(program: str, tool: Tool) -> str:
     """Try to install a program; returns why that failed, or nothing."""
     if not shutil.which("apt-get") or os.geteuid() != 0:
@@ -62,7 +64,9 @@ def install(program: str, tool: Tool) -> str:
         fcntl.flock(lock, fcntl.LOCK_EX)  # one of several runs installs, the others then find it
         if find(program, tool):
             return ""
-        return apt_get("update") or apt_get("install", "--yes", "--no-install-recommends", *tool.packages)
+        updated = apt_get("update")  # may fail for a source that is not needed
+        installed = apt_get("install", "--yes", "--no-install-recommends", *tool.packages)
+        return updated + installed if installed else ""
 
 
 def apt_get(*arguments: str) -> str:

@@ -499,7 +499,7 @@ def assigned(number: int, data: bytes = b"") -> bytes:
 
 
 def worker_script(*answers: bytes) -> dict[int | bytes, list[bytes]]:
-    return {packets.GRAB_JOB_UNIQ: list(answers), packets.ECHO_REQ: [packets.response(packets.ECHO_RES, b"done")]}
+    return {packets.GRAB_JOB_UNIQ: list(answers), packets.ECHO_REQ: 2 * [packets.response(packets.ECHO_RES, b"read")]}
 
 
 @pytest.mark.usefixtures("restored_signals")
@@ -554,6 +554,15 @@ def test_a_worker_outlives_its_connection_and_says_so_once() -> None:
     assert lost.endswith("closed the connection; reconnecting")
     assert again.endswith("again")
     assert (result.exit_code, len(server.bodies(packets.CAN_DO))) == (SUCCESS, 4)
+
+
+@pytest.mark.usefixtures("restored_signals")
+def test_a_job_counts_once_the_server_has_read_the_report() -> None:
+    script = worker_script(assigned(1), assigned(1))
+    script[packets.WORK_COMPLETE] = [CLOSE]
+    result, server = against(script, "work", "-n", "1", "f", "cat")
+    assert server.bodies(packets.WORK_COMPLETE) == 2 * [b"H:here:1\0"]
+    assert "(job H:here:1 goes back to its queue); reconnecting" in result.stderr
 
 
 @pytest.mark.usefixtures("restored_signals")
@@ -642,6 +651,12 @@ def test_cancel_tells_the_known_from_the_unknown() -> None:
 def test_cancel_does_not_take_any_answer_for_ok() -> None:
     result, _ = against({b"cancel job H:a:1": [b"HTTP/1.1 400 Bad Request\r\n"]}, "cancel", "H:a:1")
     assert (result.exit_code, result.stdout) == (NO_SERVER, "")
+
+
+def test_a_handle_may_be_any_bytes() -> None:
+    result, server = against({b"cancel job H:\xff": [b"ERR UNKNOWN_JOB\r\n"]}, "cancel", os.fsdecode(b"H:\xff"))
+    assert result.stdout == "H:\\udcff unknown\n"
+    assert (packets.TEXT, b"cancel job H:\xff") in server.requests
 
 
 def test_ping_refuses_an_echo_that_differs() -> None:

@@ -1,0 +1,323 @@
+"""Drives the pure core as the shell would: with plain lists, a made-up clock and a dict for a table.
+
+`Core` has a broker with its dispatch and admin, and the peers that are connected. Bytes go in through the codec, and what
+comes out is read through the codec from the client's side, so a test speaks in packets:
+
+    core = Core()
+    client = core.connect()
+    core.send(client, SUBMIT_JOB, b"reverse", b"", b"hello")
+    assert core.received(client) == [(JOB_CREATED, handle)]
+"""
+
+from collections.abc import Iterable
+from typing import Final
+
+from gearmand_py.server import packets
+from gearmand_py.server.admin import Admin
+from gearmand_py.server.batch import Batch
+from gearmand_py.server.broker import UNLIMITED, Broker
+from gearmand_py.server.codec import DEFAULT_MAX_PACKET, Connection
+from gearmand_py.server.dispatch import Dispatch
+from gearmand_py.server.errors import RequestError
+from gearmand_py.server.ids import Ids
+from gearmand_py.server.packets import REQUEST, RESPONSE
+from gearmand_py.server.peers import Peer
+from gearmand_py.storage.base import DEAD, Changes, JobRecord
+
+PREFIX: Final = b"H:here:"
+START: Final = 1_750_000_000.0  # 2025-06-15 15:06:40 UTC, a Sunday
+
+# A packet that a server sent, for people: its type and its arguments.
+Said = tuple[int, *tuple[bytes, ...]]
+
+# How many arguments a server's packets have; the last one is the rest of the body.
+ARITY: Final = {
+    packets.NOOP: 0,
+    packets.NO_JOB: 0,
+    packets.JOB_CREATED: 1,
+    packets.JOB_ASSIGN: 3,
+    packets.JOB_ASSIGN_UNIQ: 4,
+    packets.JOB_ASSIGN_ALL: 5,
+    packets.WORK_STATUS: 3,
+    packets.WORK_COMPLETE: 2,
+    packets.WORK_DATA: 2,
+    packets.WORK_WARNING: 2,
+    packets.WORK_EXCEPTION: 2,
+    packets.WORK_FAIL: 1,
+    packets.STATUS_RES: 5,
+    packets.STATUS_RES_UNIQUE: 6,
+    packets.ECHO_RES: 1,
+    packets.OPTION_RES: 1,
+    packets.ERROR: 2,
+    packets.TEXT: 1,
+}
+
+
+def said(kind: int, body: bytes) -> Said:
+    """A packet from a server, taken apart; it must have all its arguments."""
+    count = ARITY[kind]
+    if not count:
+        assert body == b"", f"{packets.name(kind)} has a body"
+        return (kind,)
+    parts = body.split(b"\0", count - 1)
+    assert len(parts) == count, f"{packets.name(kind)} is short of arguments: {body!r}"
+    return (kind, *parts)
+
+
+class Table:
+    """The naive table: a dict of rows."""
+
+    def __init__(self) -> None:
+        self.rows: dict[int, JobRecord] = {}
+
+    def apply(self, changes: Changes) -> None:
+        """One transaction: deletes, updates, inserts; what is gone or there already changes nothing."""
+        for id_ in changes.deletes:
+            self.rows.pop(id_, None)
+        for update in changes.updates:
+            if update.id in self.rows:
+                self.rows[update.id] = self.rows[update.id]._replace(attempts=update.attempts, run_at=update.run_at)
+        for row in changes.inserts:
+            self.rows.setdefault(row.id, row)
+
+    @property
+    def data(self) -> list[bytes]:
+        """The payloads of the rows that are to be run, in id order."""
+        return [row.data for _, row in sorted(self.rows.items()) if row.run_at != DEAD]
+
+
+class Core:
+    """A broker, its peers, its table and the clock."""
+
+    def __init__(
+        self, *, job_retries: int = UNLIMITED, worker_wakeup: int = 0, max_packet: int = DEFAULT_MAX_PACKET
+    ) -> None:
+        self.table = Table()
+        self.now = 1000.0
+        self.wall = START
+        self._job_retries = job_retries
+        self._worker_wakeup = worker_wakeup
+        self._max_packet = max_packet
+        self._start()
+
+    def _start(self) -> None:
+        self.broker = Broker(Ids(0), PREFIX, job_retries=self._job_retries, worker_wakeup=self._worker_wakeup)
+        self.admin = Admin(self.broker, version="1.2.3", pid=6145, verbose="INFO")
+        self.dispatch = Dispatch(self.broker, self.admin)
+        self._inputs: dict[Peer, Connection] = {}
+        self._outputs: dict[Peer, Connection] = {}
+        self.in_flight: tuple[Batch, Changes] | None = None
+        for _, row in sorted(self.table.rows.items()):
+            self.broker.restore(row)
+        self.broker.tick(self.now, self.wall)
+
+    # ---- connections
+
+    def connect(self, address: str = "127.0.0.1") -> Peer:
+        """A new connection, which nobody has said anything on."""
+        peer = Peer(address, 10 + len(self._inputs))
+        self._inputs[peer] = Connection(REQUEST, self._max_packet)
+        self._outputs[peer] = Connection(RESPONSE)
+        self.broker.connect(peer)
+        return peer
+
+    def worker(self, *functions: bytes) -> Peer:
+        """A new connection that can do these functions."""
+        peer = self.connect()
+        for function in functions:
+            self.send(peer, packets.CAN_DO, function)
+        return peer
+
+    def sleeper(self, *functions: bytes) -> Peer:
+        """A new worker that has gone to sleep."""
+        peer = self.worker(*functions)
+        self.send(peer, packets.PRE_SLEEP)
+        assert self.received(peer) == []
+        return peer
+
+    def disconnect(self, peer: Peer) -> None:
+        """The connection is lost."""
+        self._tick()
+        self.broker.disconnect(peer)
+        del self._inputs[peer]
+
+    def feed(self, peer: Peer, data: bytes) -> None:
+        """Bytes arrive. After those that cannot be framed the shell closes: see `broken`."""
+        self._tick()
+        codec = self._inputs[peer]
+        was_broken = codec.error is not None
+        for kind, body in codec.feed(data):
+            self._handle(peer, kind, body)
+        if codec.error and not was_broken:
+            peer.tail.append(packets.error(codec.error.code, codec.error.text))
+
+    def _handle(self, peer: Peer, kind: int, body: bytes) -> None:
+        try:
+            self.dispatch.handlers.get(kind, self.dispatch.unexpected)(peer, body)
+        except RequestError as error:
+            peer.tail.append(packets.error(error.code, error.text))
+
+    def broken(self, peer: Peer) -> bool:
+        """The peer has sent bytes that cannot be framed."""
+        return self._inputs[peer].error is not None
+
+    def send(self, peer: Peer, kind: int, *arguments: bytes) -> None:
+        """A packet arrives."""
+        self.feed(peer, packets.request(kind, *arguments))
+
+    def raw(self, peer: Peer) -> bytes:
+        """What may be sent to the peer by now, byte for byte."""
+        data = b"".join(peer.outbox)
+        peer.outbox.clear()
+        return data
+
+    def received(self, peer: Peer) -> list[Said]:
+        """What the peer has been sent since the last look."""
+        codec = self._outputs[peer]
+        packets_ = codec.feed(self.raw(peer))
+        assert codec.error is None
+        return [said(kind, body) for kind, body in packets_]
+
+    def ask(self, peer: Peer, line: bytes) -> bytes:
+        """A line of the text protocol, and its whole answer as it was sent."""
+        self.feed(peer, line)
+        return self.raw(peer)
+
+    # ---- the things every test does
+
+    def submit(
+        self, peer: Peer, function: bytes, data: bytes = b"", unique: bytes = b"", kind: int = packets.SUBMIT_JOB
+    ) -> bytes:
+        """Submit a job, see it acknowledged, and return its handle. A background job is committed on the way."""
+        self.send(peer, kind, function, unique, data)
+        self.commit()
+        (answer,) = self.received(peer)
+        assert answer[0] == packets.JOB_CREATED, answer
+        return answer[1]
+
+    def grab(self, peer: Peer) -> tuple[bytes, bytes] | None:
+        """Grab a job: its handle and its data; None when there is none."""
+        self.send(peer, packets.GRAB_JOB)
+        (answer,) = self.received(peer)
+        if answer == (packets.NO_JOB,):
+            return None
+        assert answer[0] == packets.JOB_ASSIGN, answer
+        return answer[1], answer[3]
+
+    def drain(self, peer: Peer) -> list[bytes]:
+        """Grab and complete until there is nothing left: the data of the jobs, in order."""
+        found = []
+        while job := self.grab(peer):
+            handle, data = job
+            found.append(data)
+            self.send(peer, packets.WORK_COMPLETE, handle, b"")
+        return found
+
+    # ---- the journal
+
+    def take(self) -> None:
+        """The journal takes the open batch to the database."""
+        assert self.in_flight is None
+        batch = self.broker.take_batch()
+        self.in_flight = batch, batch.changes(self.broker.node)
+
+    def commit(self) -> None:
+        """The batch in flight (or else the open one) is committed."""
+        if self.in_flight is None:
+            self.take()
+        batch, changes = self._landed()
+        self.table.apply(changes)
+        self._tick()
+        self.broker.committed(batch)
+
+    def refuse(self, reason: str = "disk full", *, unknown: bool = False, stored: bool = False) -> None:
+        """The database does not take the batch in flight (or else the open one); deletes and updates need no room.
+
+        With `unknown` the connection broke at COMMIT, and `stored` tells what really happened.
+        """
+        if self.in_flight is None:
+            self.take()
+        batch, changes = self._landed()
+        if unknown:
+            if stored:
+                self.table.apply(changes)
+            self.broker.batch.inherit(batch)
+        else:
+            self.table.apply(changes._replace(inserts=()))
+        self._tick()
+        self.broker.refused(batch, reason, unknown=unknown)
+
+    def _landed(self) -> tuple[Batch, Changes]:
+        assert self.in_flight is not None
+        landed, self.in_flight = self.in_flight, None
+        return landed
+
+    def crash(self, *, stored: bool = False) -> None:
+        """The server is killed and started again; `stored`: what was in flight reached the disk."""
+        if stored and self.in_flight:
+            self.table.apply(self.in_flight[1])
+        self._start()
+
+    # ---- the clock
+
+    def advance(self, seconds: float) -> None:
+        """Time passes, and what is due is done."""
+        self.now += seconds
+        self.wall += seconds
+        self._tick()
+
+    def _tick(self) -> None:
+        self.broker.tick(self.now, self.wall)
+
+    # ---- what must always hold
+
+    def check(self) -> None:
+        """Every count and index of the broker equals what a naive count of its jobs gives."""
+        check_jobs(self.broker)
+        check_peers(self.broker, self._inputs)
+
+
+def check_jobs(broker: Broker) -> None:
+    """Functions, schedules and unique keys agree with the jobs there are."""
+    jobs = list(broker.jobs.values())
+    for function in broker.functions.values():
+        own = [job for job in jobs if job.function is function]
+        assert function.total == len(own)
+        assert function.running == sum(job.worker is not None for job in own)
+        for priority, queue in enumerate(function.queues):
+            queued = [job for job in own if job.queued and job.priority == priority]
+            assert queue.size == len(queued)
+            assert {job.id for job in queue.ready if job.queued} | {id_ for id_, job in queue.returned if job.queued} == {
+                job.id for job in queued
+            }
+        keyed = [job for job in own if job.coalesce_key is not None]
+        assert {job.coalesce_key: job for job in keyed} == function.uniques
+        assert len(keyed) == len(function.uniques), "two live jobs of one function share a unique key"
+        assert not (function.sleepers and function.waiting and not broker.worker_wakeup), "asleep while a job waits"
+    for job in jobs:
+        held = job.batch is not None and not job.queued and job.worker is None
+        assert [held, job.id in broker.delayed, job.queued, job.worker is not None].count(True) == 1
+        assert job.background or job.batch is None
+        assert job.id not in broker.dead
+    assert len(broker.delayed) == sum(job.id in broker.delayed for job in jobs)
+    assert len(broker.timeouts) == sum(job.id in broker.timeouts and job.worker is not None for job in jobs)
+
+
+def check_peers(broker: Broker, connected: Iterable[Peer]) -> None:
+    """Every reference to a peer is to one that is connected, and goes both ways."""
+    peers = list(connected)
+    assert list(broker.peers) == peers
+    jobs = broker.jobs.values()
+    for peer in peers:
+        assert peer.awaited == {job for job in jobs if job.clients and peer in job.clients}
+        assert list(peer.running.values()) == [job for job in peer.running.values() if job.worker is peer]
+        assert len(peer.running) == sum(job.worker is peer for job in jobs)
+        assert peer.abilities == list(peer.functions)
+        assert bool(peer.held) == (peer.fence is not None)
+        assert peer.tail is (peer.held[-1] if peer.held else peer.outbox)
+    for job in jobs:
+        assert set(job.clients or ()) <= set(peers)
+        assert job.worker is None or job.worker in peers
+    for function in broker.functions.values():
+        assert set(function.workers) == {peer for peer in peers if function in peer.functions}
+        assert set(function.sleepers) == {peer for peer in function.workers if peer.sleeping}
