@@ -22,9 +22,6 @@ from gearmand_py.storage.sql import SqlStorage
 # (docs/benchmarks.md), and 9 columns each keep it under SQLite's limit of 32,766 parameters.
 ROWS_PER_STATEMENT: Final = 128
 IDS_PER_STATEMENT: Final = 512
-# Pages in the WAL at which it is written back: 16 MiB, four times SQLite's default, because every write-back costs the
-# batch that triggers it a sync of the main file.
-CHECKPOINT_PAGES: Final = 1000
 BUSY_MILLISECONDS: Final = 1000
 
 T = TypeVar("T")
@@ -72,7 +69,6 @@ class SqliteStorage(SqlStorage):
             f"busy_timeout={BUSY_MILLISECONDS}",
             "journal_mode=WAL",
             f"synchronous={self.synchronous}",
-            f"wal_autocheckpoint={CHECKPOINT_PAGES}",
             "fullfsync=ON",  # macOS: a sync that reaches the platter
         ):
             connection.execute(f"PRAGMA {pragma}")

