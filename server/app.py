@@ -64,11 +64,11 @@ async def serve(settings: Settings) -> None:
     for number in STOP_SIGNALS:
         loop.add_signal_handler(number, stopped.set)
     storage = make_storage(settings)
-    sockets = listening_sockets(settings)  # before the jobs are read: a taken port should not cost a minute
+    listening = listening_socket(settings)  # before the jobs are read: a taken port should not cost a minute
     try:
         async with storage:
             await prepare_schema(storage)
-            server = await start(settings, storage, sockets)
+            server = await start(settings, storage, listening)
             log.info(
                 "gearmand-py %s listening on %s, storing in %s, %s found",
                 version("gearmand-py"),
@@ -78,8 +78,7 @@ async def serve(settings: Settings) -> None:
             )
             await run(server, stopped)
     finally:
-        for listening in sockets:
-            listening.close()
+        listening.close()
 
 
 def make_storage(settings: Settings) -> SqlStorage:
@@ -108,7 +107,7 @@ async def prepare_schema(storage: SqlStorage) -> None:
     await upgrade(storage.engine)
 
 
-async def start(settings: Settings, storage: SqlStorage, sockets: list[socket.socket]) -> Server:
+async def start(settings: Settings, storage: SqlStorage, listening: socket.socket) -> Server:
     """Take up the stored jobs, then accept connections."""
     broker = make_broker(settings)
     waiting = await restore(broker, storage)
@@ -121,7 +120,7 @@ async def start(settings: Settings, storage: SqlStorage, sockets: list[socket.so
         storage_timeout=settings.storage_timeout,
     )
     loop = asyncio.get_running_loop()
-    listener: Any = await loop.create_server(front.accept, sock=sockets[0], backlog=settings.backlog)
+    listener: Any = await loop.create_server(front.accept, sock=listening, backlog=settings.backlog)
     return Server(front, storage, listener, waiting)
 
 
@@ -180,21 +179,20 @@ async def drain(front: Front) -> None:
                 await asyncio.sleep(0.005)
 
 
-def listening_sockets(settings: Settings) -> list[socket.socket]:
-    """The bound socket. Raises StartError."""
+def listening_socket(settings: Settings) -> socket.socket:
+    """A socket bound to the address of the settings. Raises StartError."""
     where = f"{settings.listen}:{settings.port}"
     try:
-        family, _, _, _, address = socket.getaddrinfo(
-            settings.listen, settings.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )[0]
+        found = socket.getaddrinfo(settings.listen, settings.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        family, _, _, _, address = found[0]
         listening = socket.create_server(address[:2], family=family)
-        listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, LARGEST_SEGMENT)
-        return [listening]
     except socket.gaierror as error:
         raise StartError(f"cannot listen on {where}: {error.strerror}; give --listen an address of this host") from None
     except OSError as error:
         remedy = LISTEN_REMEDIES.get(error.errno or 0, "see --listen and --port")
         raise StartError(f"cannot listen on {where}: {os.strerror(error.errno or 0)}; {remedy}") from None
+    listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, LARGEST_SEGMENT)
+    return listening
 
 
 def counted(number: int, word: str) -> str:

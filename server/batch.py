@@ -1,5 +1,7 @@
 """A batch: what one transaction will hold, and who waits for it."""
 
+from collections.abc import Callable
+
 from gearmand_py.server.jobs import Job
 from gearmand_py.server.peers import Outgoing, Peer
 from gearmand_py.storage.base import Changes, Update
@@ -42,6 +44,20 @@ class Batch:
             peer.held.append(peer.tail)
             self.waiters.append(peer)
         return peer.tail
+
+    def deny(self, jobs: set[Job], answer: bytes) -> None:
+        """Whoever waits for the row of one of `jobs` gets `answer` in its place."""
+        for peer in self.waiters:
+            for waiting in peer.held:
+                waiting[:] = [answer if isinstance(out, Job) and out in jobs else out for out in waiting]
+
+    def release(self, created: Callable[[Job], bytes]) -> None:
+        """Let go what waited for this batch; `created` makes an acknowledgement of a job."""
+        for peer in self.waiters:
+            peer.outbox.extend([created(out) if isinstance(out, Job) else out for out in peer.held.popleft()])
+            if not peer.held:
+                peer.fence = None
+                peer.tail = peer.outbox
 
     def forget(self, job: Job) -> None:
         """Take a row out again before the batch is committed: its job is gone."""

@@ -1,4 +1,4 @@
-"""Every transition of jobs, workers and clients. Synchronous: no I/O, no clock, no await.
+"""Every transition of jobs and their clients. Synchronous: no I/O, no clock, no await.
 
 Theory of operation. A job is in one of these states, which its fields tell:
 
@@ -21,7 +21,8 @@ through `_leave` (finished, cancelled) and is never dropped because somebody wen
 and coalesce key. What is sent to a peer goes to `peer.tail` (the fence, see peers.py), and the peer to `dirty`.
 
 The shell calls `tick` with the clocks at the start of each loop turn, `take_batch`, `committed` and `refused` for the
-journal, and `connect` and `disconnect`. Handlers of packets are in dispatch.py.
+journal, and `connect` and `disconnect`. Handlers of packets are in dispatch.py; who can do what, and who sleeps, is in
+workforce.py.
 """
 
 from typing import Final
@@ -30,10 +31,11 @@ from gearmand_py.server import packets
 from gearmand_py.server.batch import Batch
 from gearmand_py.server.errors import RequestError
 from gearmand_py.server.ids import Ids, id_of
-from gearmand_py.server.jobs import PRIORITIES, Function, Job, coalesce_key
-from gearmand_py.server.packets import NO_JOB_PACKET, NOOP_PACKET, RESPONSE, pack
+from gearmand_py.server.jobs import Function, Job, coalesce_key
+from gearmand_py.server.packets import NO_JOB_PACKET, RESPONSE, pack
 from gearmand_py.server.peers import Outgoing, Peer
 from gearmand_py.server.schedule import Schedule
+from gearmand_py.server.workforce import Workforce
 from gearmand_py.storage.base import DEAD, RUN_AT_ONCE, JobRecord, Update
 
 # Kept whole, unlike in the C server, which cuts a 64-byte unique so that it never coalesces again.
@@ -57,7 +59,7 @@ class Broker:
         self.node = node
         self.prefix = handle_prefix
         self.job_retries = job_retries
-        self.worker_wakeup = worker_wakeup
+        self.workforce = Workforce(self.send, worker_wakeup)
         self.functions: dict[bytes, Function] = {}
         self.jobs: dict[int, Job] = {}
         self.dead: set[int] = set()
@@ -145,7 +147,7 @@ class Broker:
                     woken[function] = woken.get(function, 0) + 1
         for function, count in woken.items():
             if function.sleepers:
-                self._wake(function, count)
+                self.workforce.wake(function, count)
         self._release(batch)
 
     def refused(self, batch: Batch, reason: str, *, unknown: bool) -> None:
@@ -154,7 +156,9 @@ class Broker:
         With `unknown` they may have gone in after all (the connection broke at COMMIT): then they are to be deleted.
         """
         rows = {*batch.inserts, *batch.adopted}
-        self._tell_refused(rows, (*batch.waiters, *self.batch.waiters), reason)
+        answer = packets.error("QUEUE_ERROR", reason)
+        for waiting in (batch, self.batch):  # somebody may wait in the next one for a row of this one
+            waiting.deny(rows, answer)
         if unknown:
             self.batch.deletes.extend(job.id for job in rows)
         for job in rows:
@@ -174,23 +178,10 @@ class Broker:
         elif job.worker is None:
             self._leave(job)
 
-    def _tell_refused(self, jobs: set[Job], peers: tuple[Peer, ...], reason: str) -> None:
-        answer = packets.error("QUEUE_ERROR", reason)
-        for peer in peers:
-            for waiting in peer.held:
-                waiting[:] = [answer if isinstance(out, Job) and out in jobs else out for out in waiting]
-
     def _release(self, batch: Batch) -> None:
-        """Let go what waited for this batch."""
-        created = self._created
+        batch.release(self._created)
         for peer in batch.waiters:
-            peer.outbox.extend([created(out) if isinstance(out, Job) else out for out in peer.held.popleft()])
-            if not peer.held:
-                peer.fence = None
-                peer.tail = peer.outbox
-            if not peer.dirty:
-                peer.dirty = True
-                self.dirty.append(peer)
+            self._touch(peer)
 
     # ---- peers
 
@@ -212,6 +203,9 @@ class Broker:
     def send(self, peer: Peer, packet: Outgoing) -> None:
         """Queue a packet for a peer that is not the one being read."""
         peer.tail.append(packet)
+        self._touch(peer)
+
+    def _touch(self, peer: Peer) -> None:
         if not peer.dirty:
             peer.dirty = True
             self.dirty.append(peer)
@@ -308,71 +302,35 @@ class Broker:
         function = job.function
         function.queues[job.priority].push(job)
         if function.sleepers:
-            self._wake(function, 1)
-
-    def _wake(self, function: Function, count: int) -> None:
-        """Wake sleeping workers for `count` new jobs; those that slept longest first."""
-        sleepers = list(function.sleepers)
-        if self.worker_wakeup:
-            sleepers = sleepers[: count * self.worker_wakeup]
-        for peer in sleepers:
-            self._rouse(peer)
-            self.send(peer, NOOP_PACKET)
-
-    def _rouse(self, peer: Peer) -> None:
-        peer.sleeping = False
-        for function in peer.abilities:
-            function.sleepers.pop(peer, None)
+            self.workforce.wake(function, 1)
 
     # ---- workers
 
     def can_do(self, peer: Peer, name: bytes, seconds: float) -> None:
         """A worker can run a function, each job of it within `seconds` (0: no limit)."""
-        function = self.function(name)
-        if function not in peer.functions:
-            peer.abilities.append(function)
-            function.workers[peer] = None
-        peer.functions[function] = seconds
-        if peer.sleeping:
-            self.pre_sleep(peer)
+        self.workforce.add(peer, self.function(name), seconds)
 
     def cannot_do(self, peer: Peer, name: bytes) -> None:
         """A worker can no longer run a function; what it ran of it goes back."""
         function = self.functions.get(name)
-        if function is None or function not in peer.functions:
-            return
-        del peer.functions[function]
-        peer.abilities.remove(function)
-        del function.workers[peer]
-        function.sleepers.pop(peer, None)
-        for job in [job for job in peer.running.values() if job.function is function]:
-            self._take_back(job)
+        if function is not None and function in peer.functions:
+            self.workforce.remove(peer, function)
+            for job in [job for job in peer.running.values() if job.function is function]:
+                self._take_back(job)
 
     def forget_abilities(self, peer: Peer) -> None:
         """A worker can do nothing any more; all it ran goes back."""
-        self._rouse(peer)
-        for function in peer.abilities:
-            del function.workers[peer]
-        peer.functions.clear()
-        peer.abilities.clear()
+        self.workforce.remove_all(peer)
         for job in list(peer.running.values()):
             self._take_back(job)
 
     def pre_sleep(self, peer: Peer) -> None:
         """A worker goes to sleep: it is woken at once if there is work, else with the next job it can do."""
-        if any(function.waiting for function in peer.abilities):
-            self._rouse(peer)
-            self.send(peer, NOOP_PACKET)
-            return
-        peer.sleeping = True
-        for function in peer.abilities:
-            function.sleepers[peer] = None
+        self.workforce.sleep(peer)
 
     def grab(self, peer: Peer) -> tuple[bytes, Job] | None:
         """Hand the worker its next job, with its handle; None when there is none for it."""
-        if peer.sleeping:
-            self._rouse(peer)
-        job = self._next_job(peer)
+        job = self.workforce.next_job(peer)
         if job is None:
             peer.tail.append(NO_JOB_PACKET)
             return None
@@ -384,18 +342,6 @@ class Broker:
         if seconds := peer.functions[function]:
             self.timeouts.add(job.id, self.now + seconds)
         return handle, job
-
-    def _next_job(self, peer: Peer) -> Job | None:
-        """The oldest job of the highest priority over all the worker's functions, round robin within a priority."""
-        abilities = peer.abilities
-        count = len(abilities)
-        for priority in PRIORITIES:
-            for at in range(peer.turn, peer.turn + count):
-                queue = abilities[at % count].queues[priority]
-                if queue.size:
-                    peer.turn = (at + 1) % count
-                    return queue.pop()
-        return None
 
     def _take_back(self, job: Job) -> None:
         """A job did not end: its worker went, gave up its function, or took too long."""
@@ -412,7 +358,7 @@ class Broker:
             self._note_update(job)
         job.function.queues[job.priority].give_back(job)
         if job.function.sleepers:
-            self._wake(job.function, 1)
+            self.workforce.wake(job.function, 1)
 
     def _stop_running(self, job: Job) -> bytes:
         """The job is no longer its worker's; returns the handle."""

@@ -86,12 +86,12 @@ class Connection:
         if REQUEST_START.startswith(head[:4]) or RESPONSE_START.startswith(head[:4]) or head[:4] in MAGICS:
             self._head = head
         else:
-            self._fail("INVALID_MAGIC", "Request magic expected")
+            self._fail_magic()
 
     def _unusual(self, magic: int, kind: int, size: int) -> int:
         """What to make of a header that is not an ordinary packet of the peer; sets `error` if it breaks the frame."""
         if magic not in (REQUEST, RESPONSE):
-            self._fail("INVALID_MAGIC", "Request magic expected")
+            self._fail_magic()
         elif size > self._max_packet:
             self._fail("ARGUMENT_TOO_LARGE", f"Packet of {size} bytes is over the limit of {self._max_packet}")
         elif not 0 < kind <= HIGHEST:
@@ -109,6 +109,9 @@ class Connection:
             return len(data)
         packets.append((TEXT, data[at:newline].removesuffix(b"\r")))
         return newline + 1
+
+    def _fail_magic(self) -> None:
+        self._fail("INVALID_MAGIC", f"{'Request' if self._expected == REQUEST else 'Response'} magic expected")
 
     def _fail(self, code: str, text: str) -> None:
         self.error = ProtocolError(code, text)

@@ -43,6 +43,18 @@ FIRST_PAUSE: Final = 0.1
 LONGEST_PAUSE: Final = 5.0
 
 
+class NotExecutable(click.ClickException):
+    """The command is there, but the system does not run it."""
+
+    exit_code = NOT_EXECUTABLE
+
+
+class NotFound(click.ClickException):
+    """There is no such command."""
+
+    exit_code = NOT_FOUND
+
+
 class Job(NamedTuple):
     """What JOB_ASSIGN_UNIQ carries."""
 

@@ -694,6 +694,24 @@ async def test_submitters_are_not_read_while_the_open_batch_is_full(bench: Bench
 
 
 @on_a_bench
+async def test_submitters_are_read_again_when_their_batch_is_taken(bench: Bench) -> None:
+    """Else the next batch could not grow while this one is being synced."""
+    first, client = bench.connect(), bench.connect()
+    bench.storage.gate.clear()
+    first.submit(b"first")
+    await moment()
+    client.submit(*[b"x"] * HIGH_ROWS)
+    assert not client.reading
+    bench.storage.after = lambda changes: bench.storage.gate.clear()  # one commit, and the next one waits again
+    bench.storage.gate.set()
+    await moment()
+    assert [len(changes.inserts) for changes in bench.storage.attempts] == [1, HIGH_ROWS]
+    assert client.answers == []
+    assert client.reading
+    bench.storage.gate.set()
+
+
+@on_a_bench
 async def test_a_client_that_asks_on_behind_a_batch_is_not_read(bench: Bench) -> None:
     client = bench.connect()
     bench.storage.gate.clear()
