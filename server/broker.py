@@ -237,10 +237,10 @@ class Broker:
         reducer: bytes | None = None,
     ) -> None:
         """A client submits a job; it is answered at once, or after the commit if the job is a background one."""
+        if len(unique) > MAX_UNIQUE:
+            raise RequestError("ARGUMENT_TOO_LARGE", "Unique value too large")
         function = self.functions.get(name) or self.function(name)
         if unique:
-            if len(unique) > MAX_UNIQUE:
-                raise RequestError("ARGUMENT_TOO_LARGE", "Unique value too large")
             key = coalesce_key(unique, data)
             if key is not None and (job := function.uniques.get(key)) is not None:
                 self._join(peer, job, background)

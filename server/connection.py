@@ -10,7 +10,6 @@ import time
 from typing import Any, Final
 
 from gearmand_py.server import packets
-from gearmand_py.server.batch import Batch
 from gearmand_py.server.broker import Broker
 from gearmand_py.server.codec import Connection
 from gearmand_py.server.dispatch import Dispatch
@@ -39,7 +38,9 @@ class Front:
         self.handlers = dispatch.handlers
         self.unexpected = dispatch.unexpected
         self.max_packet = max_packet
-        self.journal = Journal(storage, self.broker, self.settled, timeout=storage_timeout)
+        self.journal = Journal(
+            storage, self.broker, taken=self.resume_submitters, settled=self.settled, timeout=storage_timeout
+        )
         self._loop = asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None
         self._paused: list[Client] = []  # submitters that wait for the batch to be taken
@@ -74,20 +75,24 @@ class Front:
             if not peer.closed:
                 peer.link.flush()
 
-    def settled(self, _batch: Batch) -> None:
-        """The journal is done with a batch."""
+    def resume_submitters(self) -> None:
+        """There is room in the open batch again, or answers have left."""
         paused, self._paused = self._paused, []
         for client in paused:
             client.resume("journal")
+
+    def settled(self) -> None:
+        """The journal is done with a batch."""
+        self.resume_submitters()
         self.end()
 
     def _pause_submitters(self) -> None:
         for peer in self.broker.batch.waiters:
             if not peer.closed:
-                self.pause_until_settled(peer.link)
+                self.pause_submitter(peer.link)
 
-    def pause_until_settled(self, client: "Client") -> None:
-        """Stop reading a connection until the journal is done with a batch."""
+    def pause_submitter(self, client: "Client") -> None:
+        """Stop reading a connection until the journal has taken or settled a batch."""
         client.pause("journal")
         self._paused.append(client)
 
@@ -163,7 +168,7 @@ class Client(asyncio.Protocol):
         if self.codec.error:
             self.break_off(self.codec.error)
         if peer.fence and len(peer.tail) > FENCED_HIGH:
-            front.pause_until_settled(self)
+            front.pause_submitter(self)
         front.end()
 
     def eof_received(self) -> bool:

@@ -21,7 +21,7 @@ class Ids:
 
     def __init__(self, node: int) -> None:
         self._node = node
-        self._next = node << ID_NODE_SHIFT
+        self._next = (node << ID_NODE_SHIFT) + 1  # 0 is no id: `load` asks for what is above one
 
     def advance(self, milliseconds: int) -> None:
         """Let ids follow the wall clock; a clock that went back is ignored."""

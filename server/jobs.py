@@ -131,6 +131,8 @@ class JobQueue:
             if job.queued:
                 job.queued = False
                 self.size -= 1
+                if not self.size:
+                    self._sweep()
                 return job
 
     def discard(self, job: Job) -> None:
@@ -141,6 +143,10 @@ class JobQueue:
             self._sweep()
 
     def _sweep(self) -> None:
+        if not self.size:
+            self.ready.clear()
+            self.returned.clear()
+            return
         self.ready = deque(job for job in self.ready if job.queued)
         self.returned = [entry for entry in self.returned if entry[1].queued]
         heapify(self.returned)

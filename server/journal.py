@@ -30,18 +30,66 @@ HIGH_ROWS: Final = 20_000
 HIGH_BYTES: Final = 32 * 1024 * 1024
 
 
-class Journal:
-    """`settled` is called after each outcome, to flush what it released."""
+class Outage:
+    """Since when the storage fails, said once when it begins and once when it ends. `clock` gives seconds."""
 
-    def __init__(self, storage: Storage, broker: Broker, settled: Callable[[Batch], None], *, timeout: float) -> None:
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._began: float | None = None
+        self._unreachable_since: float | None = None
+        self._rows_failed = False
+
+    def failed(self, error: StorageError, changes: Changes) -> None:
+        """A commit failed."""
+        now = self._clock()
+        if self._began is None:
+            self._began = now
+            log.error("background jobs cannot be stored: %s; foreground jobs go on", error)
+        self._rows_failed = self._rows_failed or bool(changes.inserts)
+        if isinstance(error, StorageRefused):
+            self._unreachable_since = None
+        elif self._unreachable_since is None:
+            self._unreachable_since = now
+
+    def succeeded(self, changes: Changes) -> bool:
+        """A commit went through; is the storage as it should be? Deletes may go through where rows do not."""
+        self._unreachable_since = None
+        if self._rows_failed and not changes.inserts:
+            return False
+        if self._began is not None:
+            log.warning("background jobs are stored again, after %.1f s", self._clock() - self._began)
+            self._began = None
+            self._rows_failed = False
+        return True
+
+    @property
+    def unreachable_for(self) -> float:
+        """Seconds since which it cannot be reached at all."""
+        return 0.0 if self._unreachable_since is None else self._clock() - self._unreachable_since
+
+
+class Journal:
+    """`taken` and `settled` are called when a batch begins to be committed, and after its outcome."""
+
+    def __init__(
+        self,
+        storage: Storage,
+        broker: Broker,
+        *,
+        taken: Callable[[], None],
+        settled: Callable[[], None],
+        timeout: float,
+    ) -> None:
         self._storage = storage
         self._broker = broker
+        self._taken = taken
         self._settled = settled
         self._timeout = timeout
+        self._loop = asyncio.get_running_loop()
         self._work = asyncio.Event()
         self._lingering: asyncio.TimerHandle | None = None
         self._stopping = False
-        self._down_since: float | None = None
+        self._outage = Outage(self._loop.time)
         self._backoff = 0.0
 
     @property
@@ -57,7 +105,7 @@ class Journal:
     def linger(self) -> None:
         """The open batch has deletes that nobody waits for."""
         if self._lingering is None:
-            self._lingering = asyncio.get_running_loop().call_later(LINGER, self._work.set)
+            self._lingering = self._loop.call_later(LINGER, self._work.set)
 
     async def run(self) -> None:
         """Commit batches until `stop`, and then once what is left."""
@@ -76,61 +124,51 @@ class Journal:
         self._work.set()
 
     async def _settle(self, batch: Batch) -> None:
+        self._taken()
         error = await self._commit(batch.changes(self._broker.node))
         if error is None:
             self._broker.committed(batch)
         else:
             await self._refuse(batch, error)
-        self._settled(batch)
+        self._settled()
+        if error is not None and not self._stopping:
+            await self._back_off()
 
     async def _commit(self, changes: Changes) -> StorageError | None:
         """Try until it is done, refused, or has taken too long."""
         while True:
             error = await self._attempt(changes)
-            if error is None or isinstance(error, StorageRefused) or self._stopping or self._outage() > self._timeout:
+            hopeless = isinstance(error, StorageRefused) or self._outage.unreachable_for > self._timeout
+            if error is None or hopeless or self._stopping:
                 return error
             await self._back_off()
 
     async def _attempt(self, changes: Changes) -> StorageError | None:
+        if not any(changes):
+            return None
         try:
-            if any(changes):
-                await self._storage.commit(changes)
+            await self._storage.commit(changes)
         except StorageError as error:
-            self._went_down(error)
-            return error
+            return self._failed(error, changes)
         except Exception as error:  # a bug of ours or of a driver must cost a batch, not the server
             log.exception("the storage failed in a way it should not")
-            return StorageUnavailable(f"internal error: {error!r}")
-        if any(changes):
-            self._came_up()
+            return self._failed(StorageUnavailable(f"internal error: {error!r}"), changes)
+        if self._outage.succeeded(changes):
+            self._backoff = 0.0
         return None
+
+    def _failed(self, error: StorageError, changes: Changes) -> StorageError:
+        self._outage.failed(error, changes)
+        return error
 
     async def _refuse(self, batch: Batch, error: StorageError) -> None:
         """Tell the submitters; the deletes and updates, which need no room, may go through where the rows did not."""
         unknown = not isinstance(error, StorageRefused)
         changes = Changes(batch.deletes, list(batch.updates.values()), ())
-        if not any(changes) or unknown or await self._attempt(changes):
+        if unknown or await self._attempt(changes):
             self._broker.batch.inherit(batch)
         self._broker.refused(batch, str(error), unknown=unknown)
-        self._settled(batch)
-        if not self._stopping:
-            await self._back_off()
 
     async def _back_off(self) -> None:
         self._backoff = min(self._backoff * 2, LONGEST_BACKOFF) or FIRST_BACKOFF
         await asyncio.sleep(self._backoff)
-
-    def _outage(self) -> float:
-        now = asyncio.get_running_loop().time()
-        return now - self._down_since if self._down_since is not None else 0.0
-
-    def _went_down(self, error: StorageError) -> None:
-        if self._down_since is None:
-            self._down_since = asyncio.get_running_loop().time()
-            log.error("background jobs cannot be stored: %s; foreground jobs go on", error)
-
-    def _came_up(self) -> None:
-        if self._down_since is not None:
-            log.warning("background jobs are stored again, after %.1f s", self._outage())
-            self._down_since = None
-            self._backoff = 0.0

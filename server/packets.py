@@ -53,15 +53,15 @@ GRAB_JOB_ALL: Final = 39
 JOB_ASSIGN_ALL: Final = 40
 GET_STATUS_UNIQUE: Final = 41
 STATUS_RES_UNIQUE: Final = 42
-HIGHEST: Final = 42
 
 # Two things a reader of bytes meets beside packets of its peer's magic.
 TEXT: Final = -1  # a line of the text protocol; its body is the line without its end
 WRONG_MAGIC: Final = -2  # a packet that carries the magic of the other direction
 
 NAMES: Final[dict[int, str]] = {
-    number: word for word, number in list(globals().items()) if isinstance(number, int) and 0 < number <= HIGHEST
+    number: word for word, number in list(globals().items()) if isinstance(number, int) and 0 < number < 100
 }
+HIGHEST: Final = max(NAMES)
 
 
 def name(kind: int) -> str:
@@ -86,7 +86,7 @@ def response(kind: int, *arguments: bytes) -> bytes:
 
 def error(code: str, text: str) -> bytes:
     """An ERROR packet. libgearman maps `code` to its return codes, so the codes are a contract."""
-    return response(ERROR, code.encode(), text.encode())
+    return response(ERROR, code.encode(), text.encode("utf-8", "backslashreplace"))
 
 
 NOOP_PACKET: Final = response(NOOP)

@@ -1,6 +1,7 @@
 """Deadlines: what is due when. The clock is the caller's."""
 
-from datetime import datetime
+from collections.abc import Iterator
+from datetime import datetime, timedelta
 from heapq import heapify, heappop, heappush
 from math import inf
 from typing import Final
@@ -8,6 +9,10 @@ from typing import Final
 from cronsim import CronSim, CronSimError
 
 STALE_SLACK: Final = 64
+# A 29 February falls on the same weekday every 28 years, every 40 across 2100.
+HORIZON_YEARS: Final = 41
+# No clock on earth goes back further than this at a time.
+LONGEST_FOLD: Final = timedelta(hours=2)
 
 
 class Schedule:
@@ -32,9 +37,13 @@ class Schedule:
 
     def discard(self, id_: int) -> None:
         """Forget `id_`, if it is in here."""
-        if self._due.pop(id_, None) is not None and len(self._heap) > 2 * len(self._due) + STALE_SLACK:
+        if self._due.pop(id_, None) is None:
+            return
+        if len(self._heap) > 2 * len(self._due) + STALE_SLACK:
             self._heap = [(when, known) for known, when in self._due.items()]
             heapify(self._heap)
+        while self._heap and self._due.get(self._heap[0][1]) != self._heap[0][0]:
+            heappop(self._heap)
 
     def take_due(self, now: float) -> list[int]:
         """Remove and return all that is due, earliest first."""
@@ -47,7 +56,7 @@ class Schedule:
         return due
 
     def next(self) -> float:
-        """When the next is due (or was, if it has been removed since); infinity when there is none."""
+        """When the next is due; infinity when there is none."""
         return self._heap[0][0] if self._heap else inf
 
 
@@ -57,24 +66,42 @@ def next_match(minute: bytes, hour: bytes, day: bytes, month: bytes, weekday: by
     An empty field or `*` matches any; weekday 0 is Monday. Raises ValueError for a field out of range and for a
     date that never comes. Unlike in cron, day and weekday must both match: so the weekday is checked here.
     """
-    fields = [_field(value) for value in (minute, hour, day, month)]
+    expression = " ".join([*(_field(value) for value in (minute, hour, day, month)), "*"])
     wanted = None if _field(weekday) == "*" else int(weekday)
     if wanted is not None and wanted > 6:
         raise ValueError("day of week is 0 (Monday) to 6")
-    expression = " ".join([*fields, "*"])
-    start = datetime.fromtimestamp(now)  # noqa: DTZ006 - naive local time: the fields are local
     try:
-        while True:
-            match = next(CronSim(expression, start))
-            if wanted is None or match.weekday() == wanted:
-                return int(match.timestamp())
-            start = match.replace(hour=23, minute=59)
-            if start.year > datetime.fromtimestamp(now).year + 60:  # noqa: DTZ006
-                raise ValueError("there is no such day")
+        return _first_after(now, expression, wanted)
     except CronSimError as error:
         raise ValueError(str(error)) from None
-    except StopIteration:
-        raise ValueError("there is no such day") from None
+
+
+def _first_after(now: float, expression: str, weekday: int | None) -> int:
+    """The first time after `now`; when clocks go back an hour has two of each, and both count."""
+    start = datetime.fromtimestamp(now)  # noqa: DTZ006 - naive local time: the fields are local
+    folds = abs(datetime.fromtimestamp(now + LONGEST_FOLD.total_seconds()) - start) != LONGEST_FOLD  # noqa: DTZ006
+    found = inf
+    for match in _matches(start - LONGEST_FOLD if folds or start.fold else start, expression, weekday):
+        first, second = (match.replace(fold=fold).timestamp() for fold in (0, 1))
+        found = min([found, *(when for when in (first, second) if when > now)])
+        if first > now:
+            return int(found)
+    if found < inf:
+        return int(found)
+    raise ValueError("there is no such day")
+
+
+def _matches(start: datetime, expression: str, weekday: int | None) -> Iterator[datetime]:
+    """Local times that match; a day of the wrong weekday is skipped whole."""
+    horizon = start.year + HORIZON_YEARS
+    while start.year <= horizon:
+        for match in CronSim(expression, start):
+            if weekday is not None and match.weekday() != weekday:
+                start = match.replace(hour=23, minute=59)
+                break
+            yield match
+        else:
+            return
 
 
 def _field(value: bytes) -> str:

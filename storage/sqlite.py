@@ -119,7 +119,8 @@ class SqliteStorage(SqlStorage):
         """One transaction in one trip to the driver's thread: each trip costs a turn of a busy loop."""
         self._check_file()
         if self._wal_inode and inode(self._wal) != self._wal_inode:
-            await self.disconnect()  # closing writes what the removed log held into the database
+            await in_thread(self._driver, self._write_back)
+            await self.disconnect()  # a new connection makes a new log
             await self.connection()
         await in_thread(self._driver, partial(self._transact, changes))
         self._wal_inode = self._wal_inode or inode(self._wal)
@@ -128,6 +129,14 @@ class SqliteStorage(SqlStorage):
         """A file that was removed or replaced would go on to take commits that no restart ever finds."""
         if inode(self.path) != self._inode:
             raise StorageRefused(f"{self.path} was removed or replaced while in use: put it back, or restart")
+
+    def _write_back(self, database: sqlite3.Connection) -> None:
+        """Bring what a removed log holds into the database."""
+        busy, _pages, _written = database.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        if busy:
+            raise StorageUnavailable(
+                f"{self._wal} was removed while in use, and another program keeps {self.path} busy"
+            )
 
     def _transact(self, changes: Changes, database: sqlite3.Connection) -> None:
         try:

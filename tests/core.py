@@ -287,9 +287,9 @@ def check_jobs(broker: Broker) -> None:
         for priority, queue in enumerate(function.queues):
             queued = [job for job in own if job.queued and job.priority == priority]
             assert queue.size == len(queued)
-            assert {job.id for job in queue.ready if job.queued} | {id_ for id_, job in queue.returned if job.queued} == {
-                job.id for job in queued
-            }
+            assert {job.id for job in queue.ready if job.queued} | {
+                id_ for id_, job in queue.returned if job.queued
+            } == {job.id for job in queued}
         keyed = [job for job in own if job.coalesce_key is not None]
         assert {job.coalesce_key: job for job in keyed} == function.uniques
         assert len(keyed) == len(function.uniques), "two live jobs of one function share a unique key"

@@ -562,15 +562,6 @@ def test_ids_go_on_after_a_crash_even_if_the_clock_went_back(core: Core) -> None
     assert core.drain(core.worker(b"f")) == [b"old", b"new"]
 
 
-def test_the_first_job_ever_outlives_a_crash_without_a_clock(core: Core) -> None:
-    """Rows are loaded by `id > 0`."""
-    core.wall = 0.0
-    core.crash()
-    core.submit(core.connect(), b"f", b"data", kind=SUBMIT_JOB_BG)
-
-    assert min(core.table.rows) > 0
-
-
 # ---- the text protocol behind the fence
 
 
@@ -582,6 +573,26 @@ def test_cancel_says_ok_when_the_row_is_gone(core: Core) -> None:
     core.commit()
     assert core.raw(operator) == b"OK\r\n"
     assert core.table.rows == {}
+
+
+def test_cancel_does_not_say_ok_while_the_row_is_still_there(core: Core) -> None:
+    client, operator = core.connect(), core.connect()
+    handle = core.submit(client, b"f", b"data", kind=SUBMIT_JOB_BG)
+    core.ask(operator, b"cancel job %b\n" % handle)
+
+    core.refuse("connection lost", unknown=True)
+
+    assert core.table.data == [b"data"]
+    assert core.raw(operator) != b"OK\r\n"
+
+
+def test_cancel_of_a_foreground_job_does_not_wait_for_the_database(core: Core) -> None:
+    client, operator, worker = core.connect(), core.connect(), core.worker(b"g")
+    core.submit(client, b"g", kind=SUBMIT_JOB_BG)
+    handle = core.submit(client, b"f")
+    core.drain(worker)
+
+    assert core.ask(operator, b"cancel job %b\n" % handle) == b"OK\r\n"
 
 
 @pytest.mark.parametrize("taken", [False, True])

@@ -137,7 +137,8 @@ def test_a_handle_is_found_by_its_id_alone(handle: bytes) -> None:
 
 
 @pytest.mark.parametrize(
-    "handle", [b"", b":", b"H:here:", b"H:here:12x", b"H:here:-1", b"H:here: 1", b"H:here:" + b"9" * 20, b"\xb2", b"1:x"]
+    "handle",
+    [b"", b":", b"H:here:", b"H:here:12x", b"H:here:-1", b"H:here: 1", b"H:here:" + b"9" * 20, b"\xb2", b"1:x"],
 )
 def test_what_is_no_handle_has_no_id(handle: bytes) -> None:
     assert id_of(handle) is None

@@ -77,6 +77,7 @@ def test_a_request_is_magic_type_size_and_the_arguments_with_nul_between_them() 
 
 
 def test_an_error_is_its_code_and_a_text() -> None:
-    assert packets.error("QUEUE_ERROR", "Job queue is full") == b"\0RES" + bytes(
-        [0, 0, 0, 19, 0, 0, 0, 29]
-    ) + b"QUEUE_ERROR\0Job queue is full"
+    assert (
+        packets.error("QUEUE_ERROR", "Job queue is full")
+        == b"\0RES" + bytes([0, 0, 0, 19, 0, 0, 0, 29]) + b"QUEUE_ERROR\0Job queue is full"
+    )
