@@ -8,14 +8,16 @@ from collections.abc import Callable, Iterable
 from typing import Final
 from urllib.parse import quote_plus
 
-from gearmand_py.server.broker import Broker
+from gearmand_py.server.broker import Broker, Cancelled
 from gearmand_py.server.errors import RequestError
 from gearmand_py.server.jobs import PRIORITIES, Function
-from gearmand_py.server.peers import Peer
+from gearmand_py.server.peers import Outgoing, Peer
 
 OK: Final = b"OK\r\n"
-# Bytes that would break a listing's lines and columns are shown escaped.
-VISIBLE: Final = {code: f"\\x{code:02x}" for code in (*range(0x21), 0x7F)}
+NOT_REMOVED: Final = "Job is cancelled, but its row cannot be removed yet"
+# Bytes that would break a listing's lines and columns are shown escaped; `workers` has spaces between its columns.
+VISIBLE: Final = {code: f"\\x{code:02x}" for code in (*range(0x20), 0x7F)}
+VISIBLE_WORD: Final = {**VISIBLE, 0x20: "\\x20"}
 
 
 class Admin:
@@ -24,7 +26,7 @@ class Admin:
     def __init__(self, broker: Broker, *, version: str, pid: int, verbose: str) -> None:
         self.broker = broker
         told = {"version": version, "getpid": str(pid), "verbose": verbose}
-        self.commands: dict[str, Callable[[Peer, list[bytes]], bytes]] = {
+        self.commands: dict[str, Callable[[Peer, list[bytes]], Outgoing]] = {
             "status": self.status,
             "prioritystatus": self.priority_status,
             "priority-status": self.priority_status,
@@ -38,7 +40,7 @@ class Admin:
             **{word: telling(answer) for word, answer in told.items()},
         }
 
-    def answer(self, peer: Peer, line: bytes) -> bytes:
+    def answer(self, peer: Peer, line: bytes) -> Outgoing:
         """The answer to a line."""
         words = line.split()
         command = self.commands.get(words[0].decode("latin-1").lower()) if words else None
@@ -60,31 +62,33 @@ class Admin:
         """FD IP ID : functions; every connection, latest CAN_DO first"""
         lines = []
         for peer in self.broker.peers:
-            functions = "".join(f" {shown(function.name)}" for function in reversed(peer.functions))
-            lines.append(f"{peer.fd} {peer.address} {shown(peer.client_id) or '-'} :{functions}\n")
+            functions = "".join(f" {shown(function.name, VISIBLE_WORD)}" for function in reversed(peer.functions))
+            lines.append(f"{peer.fd} {peer.address} {shown(peer.client_id, VISIBLE_WORD) or '-'} :{functions}\n")
         return ("".join(lines) + ".\n").encode("utf-8", "surrogateescape")
 
     def show(self, _peer: Peer, words: list[bytes]) -> bytes:
         """`show jobs`: handle, retries, ignored, persisted; `show unique jobs`: unique keys"""
         match [word.lower() for word in words]:
             case [b"jobs"]:
-                jobs = self.broker.jobs.values()
-                return listing((self.broker.handle(job), job.attempts, 0, int(job.background)) for job in jobs)
+                jobs = [job for job in self.broker.jobs.values() if not job.held]
+                return listing((self.broker.handle(job), job.attempts, 0, int(job.stored)) for job in jobs)
             case [b"unique", b"jobs"]:
-                return listing((job.unique,) for job in self.broker.jobs.values())
+                return listing((job.unique,) for job in self.broker.jobs.values() if job.unique)
         return err("UNKNOWN_SHOW_ARGUMENTS")
 
     # ---- changes
 
-    def cancel(self, peer: Peer, words: list[bytes]) -> bytes:
+    def cancel(self, peer: Peer, words: list[bytes]) -> Outgoing:
         """`cancel job HANDLE`; OK is said once the row is gone from the table."""
         if len(words) != 2 or words[0].lower() != b"job":
             return incomplete("cancel")
-        if not self.broker.cancel(words[1]):
-            return err("UNKNOWN_JOB")
-        if self.broker.batch.deletes:
-            self.broker.batch.hold(peer)
-        return OK
+        match self.broker.cancel(words[1]):
+            case Cancelled.UNKNOWN:
+                return err("UNKNOWN_JOB")
+            case Cancelled.GONE:
+                return OK
+        self.broker.batch.hold(peer)
+        return OK, err("QUEUE_ERROR", NOT_REMOVED)
 
     def create(self, _peer: Peer, words: list[bytes]) -> bytes:
         """`create function F`"""
@@ -148,9 +152,9 @@ def listing(rows: Iterable[tuple[bytes | int, ...]]) -> bytes:
     return ("".join(lines) + ".\n").encode("utf-8", "surrogateescape")
 
 
-def shown(name: bytes) -> str:
+def shown(name: bytes, visible: dict[int, str] = VISIBLE) -> str:
     """A name in a listing, byte for byte but for what would break the listing."""
-    return name.decode("utf-8", "surrogateescape").translate(VISIBLE)
+    return name.decode("utf-8", "surrogateescape").translate(visible)
 
 
 def err(code: str, text: str = "") -> bytes:

@@ -14,7 +14,7 @@ class Batch:
     joined: those are already runnable, or running.
     """
 
-    __slots__ = ("adopted", "data_bytes", "deletes", "inserts", "number", "updates", "waiters")
+    __slots__ = ("adopted", "data_bytes", "deletes", "inserts", "number", "postponed", "updates", "waiters")
 
     def __init__(self, number: int) -> None:
         self.number = number
@@ -24,6 +24,7 @@ class Batch:
         self.updates: dict[int, Update] = {}
         self.waiters: list[Peer] = []  # each once
         self.data_bytes = 0
+        self.postponed = False  # a later batch has taken over its deletes and updates
 
     @property
     def empty(self) -> bool:
@@ -54,18 +55,23 @@ class Batch:
     def release(self, created: Callable[[Job], bytes]) -> None:
         """Let go what waited for this batch; `created` makes an acknowledgement of a job."""
         for peer in self.waiters:
-            peer.outbox.extend([created(out) if isinstance(out, Job) else out for out in peer.held.popleft()])
+            peer.outbox.extend(
+                [out if isinstance(out, bytes) else self._final(out, created) for out in peer.held.popleft()]
+            )
             if not peer.held:
                 peer.fence = None
                 peer.tail = peer.outbox
 
+    def _final(self, out: Job | tuple[bytes, bytes], created: Callable[[Job], bytes]) -> bytes:
+        return created(out) if isinstance(out, Job) else out[self.postponed]
+
     def forget(self, job: Job) -> None:
         """Take a row out again before the batch is committed: its job is gone."""
-        rows = self.adopted if job in self.adopted else self.inserts
-        rows.remove(job)
+        self.adopted.remove(job)  # only an adopted one can end before its row is there
         job.batch = None
 
     def inherit(self, older: "Batch") -> None:
         """Take over the deletes and updates of a batch that could not be committed."""
+        older.postponed = True
         self.deletes[:0] = older.deletes
         self.updates = {**older.updates, **self.updates}

@@ -25,6 +25,7 @@ journal, and `connect` and `disconnect`. Handlers of packets are in dispatch.py;
 workforce.py.
 """
 
+from enum import Enum
 from typing import Final
 
 from gearmand_py.server import packets
@@ -43,6 +44,14 @@ MAX_UNIQUE: Final = 64
 MAX_FUNCTION: Final = 512
 MAX_ATTEMPTS: Final = 32767  # the column is a SMALLINT
 UNLIMITED: Final = -1
+
+
+class Cancelled(Enum):
+    """What became of a job that was to be cancelled."""
+
+    UNKNOWN = "unknown"
+    GONE = "gone"  # it was in memory only
+    LEAVING = "leaving"  # its row is removed with the open batch
 
 
 class Broker:
@@ -155,13 +164,14 @@ class Broker:
 
         With `unknown` they may have gone in after all (the connection broke at COMMIT): then they are to be deleted.
         """
-        rows = {*batch.inserts, *batch.adopted}
+        rows = [*batch.inserts, *batch.adopted]
         answer = packets.error("QUEUE_ERROR", reason)
         for waiting in (batch, self.batch):  # somebody may wait in the next one for a row of this one
-            waiting.deny(rows, answer)
+            waiting.deny(set(rows), answer)
         if unknown:
             self.batch.deletes.extend(job.id for job in rows)
         for job in rows:
+            self.dead.discard(job.id)
             if job.batch is batch:
                 job.batch = None
                 self._unstored(job)
@@ -415,31 +425,38 @@ class Broker:
 
     # ---- the end of a job
 
-    def cancel(self, handle: bytes) -> bool:
-        """Take a job out of queue and table; False when there is no such job.
+    def cancel(self, handle: bytes) -> Cancelled:
+        """Take a job out of queue and table.
 
         The clients of a running one get WORK_FAIL and its late result is dropped.
         """
         id_ = id_of(handle)
         if id_ in self.dead:
-            self.dead.remove(id_)
-            self.batch.deletes.append(id_)
-            return True
+            self._bury(id_)
+            return Cancelled.LEAVING
         job = self.jobs.get(id_) if id_ is not None else None
-        if job is None:
-            return False
+        if job is None or job.held:
+            return Cancelled.UNKNOWN
+        leaving = Cancelled.LEAVING if job.background else Cancelled.GONE
         if job.worker is not None:
             worker = job.worker
             worker.discarded.add(self._stop_running(job))
         elif job.queued:
             job.function.queues[job.priority].discard(job)
-        elif job.id in self.delayed:
-            self.delayed.discard(job.id)
         else:
-            return False  # not yet committed: nobody has been told of it
+            self.delayed.discard(job.id)
         self._tell_failed(job)
         self._leave(job)
-        return True
+        return leaving
+
+    def _bury(self, id_: int) -> None:
+        """Remove a dead job's row, also if it is not written yet."""
+        self.dead.remove(id_)
+        unwritten = [job for job in self.batch.adopted if job.id == id_]
+        for job in unwritten:
+            self.batch.forget(job)
+        if not unwritten:
+            self.batch.deletes.append(id_)
 
     def _drop(self, job: Job) -> None:
         """A waiting foreground job that nobody waits for."""

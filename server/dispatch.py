@@ -20,8 +20,9 @@ Handler = Callable[[Peer, bytes], None]
 
 MAX_CLIENT_ID = 127  # as the C server cuts it
 ZERO = b"0"
-# A time this far ahead would not fit the table's BIGINT, nor anybody's life.
+# Larger numbers count as these: a time that floats still tell from its neighbours, and some thousand years.
 MAX_RUN_AT = 1 << 53
+MAX_TIMEOUT = 1 << 45
 
 NO_JOB_FOR = {
     packets.WORK_DATA: "Job does not exist on server",
@@ -97,11 +98,7 @@ class Dispatch:
     def submit_epoch(self, peer: Peer, body: bytes) -> None:
         """A job for later. A time that is past or not a number means now."""
         function, unique, when, data = arguments(body, 4)
-        try:
-            run_at = int(when)
-        except ValueError:
-            run_at = RUN_AT_ONCE
-        self._submit_later(peer, function, unique, data, run_at)
+        self._submit_later(peer, function, unique, data, number(when, MAX_RUN_AT) or RUN_AT_ONCE)
 
     def submit_sched(self, peer: Peer, body: bytes) -> None:
         """A job for the next time that matches; in no C server, so the decision is ours."""
@@ -113,7 +110,7 @@ class Dispatch:
         self._submit_later(peer, function, unique, data, run_at)
 
     def _submit_later(self, peer: Peer, function: bytes, unique: bytes, data: bytes, run_at: int) -> None:
-        if not self.broker.wall < run_at <= MAX_RUN_AT:
+        if run_at <= self.broker.wall:
             run_at = RUN_AT_ONCE
         self.broker.submit(peer, function, unique, data, NORMAL, True, run_at)
 
@@ -152,10 +149,9 @@ class Dispatch:
     def can_do_timeout(self, peer: Peer, body: bytes) -> None:
         """The same with a time limit: 1 to 999 milliseconds count as 1000, 0 is none."""
         function, milliseconds = arguments(body, 2)
-        try:
-            limit = int(milliseconds.rstrip(b"\0") or ZERO)
-        except ValueError:
-            raise RequestError("INVALID_PACKET", "Timeout is not a number") from None
+        limit = number(milliseconds.rstrip(b"\0") or ZERO, MAX_TIMEOUT)
+        if limit is None:
+            raise RequestError("INVALID_PACKET", "Timeout is not a number")
         self.broker.can_do(peer, function, max(1000, limit) / 1000 if limit > 0 else 0)
 
     def cannot_do(self, peer: Peer, body: bytes) -> None:
@@ -204,7 +200,7 @@ class Dispatch:
         handle, numerator, denominator = arguments(body, 3)
         job = self._running(packets.WORK_STATUS, peer, handle)
         if job:
-            job.status = numerator, denominator.rstrip(b"\0")
+            job.status = numerator, denominator.partition(b"\0")[0]
             self.broker.forward(job, pack(RESPONSE, packets.WORK_STATUS, body))
 
     def _work_news(self, kind: int) -> Handler:
@@ -284,9 +280,21 @@ def only_argument(body: bytes) -> bytes:
 
 
 def handle_of(body: bytes) -> bytes:
-    """The first argument of a packet with data behind it; the data is not copied."""
+    """The first of a packet's two arguments; the data behind it is not copied."""
     end = body.find(b"\0")
-    return body if end < 0 else body[:end]
+    if end < 0:
+        raise missing_arguments(2)
+    return body[:end]
+
+
+def number(text: bytes, highest: int) -> int | None:
+    """A decimal number between 0 and `highest`, which what lies beyond counts as; None when it is none."""
+    digits = text.removeprefix(b"-")
+    if not digits.isdigit():
+        return None
+    if digits is not text:
+        return 0
+    return highest if len(text) > len(str(highest)) else min(int(text), highest)
 
 
 def state_of(job: Job | None) -> tuple[bytes, bytes, bytes, bytes]:

@@ -72,6 +72,16 @@ class Job:
         self.status: tuple[bytes, bytes] | None = None  # numerator, denominator
 
     @property
+    def held(self) -> bool:
+        """Nobody may run it or know of it before its batch is committed."""
+        return self.batch is not None and not self.queued and self.worker is None
+
+    @property
+    def stored(self) -> bool:
+        """It is a row in the table."""
+        return self.background and self.batch is None
+
+    @property
     def coalesce_key(self) -> CoalesceKey:
         """See CoalesceKey."""
         return coalesce_key(self.unique, self.data)

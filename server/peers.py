@@ -8,8 +8,9 @@ from gearmand_py.server.jobs import Function, Job
 if TYPE_CHECKING:
     from gearmand_py.server.batch import Batch
 
-# What waits to be sent: bytes, or a job, which is an acknowledgement that becomes bytes when its batch commits.
-Outgoing = bytes | Job
+# What waits to be sent: bytes; or a job, which is an acknowledgement that becomes bytes when its batch commits; or what
+# to say if the deletes of its batch are done, and what if they have to wait.
+Outgoing = bytes | Job | tuple[bytes, bytes]
 
 
 class Peer:

@@ -42,6 +42,10 @@ class Schedule:
         if len(self._heap) > 2 * len(self._due) + STALE_SLACK:
             self._heap = [(when, known) for known, when in self._due.items()]
             heapify(self._heap)
+        self._drop_stale()
+
+    def _drop_stale(self) -> None:
+        """Keep a live one at the top, which `next` looks at."""
         while self._heap and self._due.get(self._heap[0][1]) != self._heap[0][0]:
             heappop(self._heap)
 
@@ -49,10 +53,10 @@ class Schedule:
         """Remove and return all that is due, earliest first."""
         due = []
         while self._heap and self._heap[0][0] <= now:
-            when, id_ = heappop(self._heap)
-            if self._due.get(id_) == when:
-                del self._due[id_]
-                due.append(id_)
+            _, id_ = heappop(self._heap)
+            del self._due[id_]
+            due.append(id_)
+            self._drop_stale()
         return due
 
     def next(self) -> float:
@@ -83,7 +87,8 @@ def _first_after(now: float, expression: str, weekday: int | None) -> int:
     found = inf
     for match in _matches(start - LONGEST_FOLD if folds or start.fold else start, expression, weekday):
         first, second = (match.replace(fold=fold).timestamp() for fold in (0, 1))
-        found = min([found, *(when for when in (first, second) if when > now)])
+        # A time that the clock skips has a second that comes before its first: it is none.
+        found = min([found, *(when for when in (first, max(first, second)) if when > now)])
         if first > now:
             return int(found)
     if found < inf:
@@ -110,5 +115,5 @@ def _field(value: bytes) -> str:
     if text in ("", "*"):
         return "*"
     if not (text.isascii() and text.isdigit()):
-        raise ValueError(f"{text!r} is not a number")
+        raise ValueError(f"{text[:20]!r} is not a number")
     return text

@@ -28,19 +28,18 @@ class Workforce:
             self.sleep(peer)
 
     def remove(self, peer: Peer, function: Function) -> None:
-        """CANT_DO."""
+        """CANT_DO. It may have been woken for a job that now needs another."""
         del peer.functions[function]
         peer.abilities.remove(function)
         del function.workers[peer]
         function.sleepers.pop(peer, None)
+        if function.sleepers and function.waiting:
+            self.wake(function, 1)
 
     def remove_all(self, peer: Peer) -> None:
-        """RESET_ABILITIES, or the worker is gone."""
-        self._rouse(peer)
-        for function in peer.abilities:
-            del function.workers[peer]
-        peer.functions.clear()
-        peer.abilities.clear()
+        """RESET_ABILITIES, or the worker is gone. One that slept still sleeps: it may be given functions anew."""
+        for function in list(peer.abilities):
+            self.remove(peer, function)
 
     def sleep(self, peer: Peer) -> None:
         """PRE_SLEEP; a worker that has work is woken at once."""

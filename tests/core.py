@@ -1,7 +1,7 @@
 """Drives the pure core as the shell would: with plain lists, a made-up clock and a dict for a table.
 
-`Core` has a broker with its dispatch and admin, and the peers that are connected. Bytes go in through the codec, and what
-comes out is read through the codec from the client's side, so a test speaks in packets:
+`Core` has a broker with its dispatch and admin, and the peers that are connected. Bytes go in through the codec, and
+what comes out is read through the codec from the client's side, so a test speaks in packets:
 
     core = Core()
     client = core.connect()
@@ -106,6 +106,7 @@ class Core:
         self.dispatch = Dispatch(self.broker, self.admin)
         self._inputs: dict[Peer, Connection] = {}
         self._outputs: dict[Peer, Connection] = {}
+        self._sent: dict[Peer, bytes] = {}
         self.in_flight: tuple[Batch, Changes] | None = None
         for _, row in sorted(self.table.rows.items()):
             self.broker.restore(row)
@@ -118,6 +119,7 @@ class Core:
         peer = Peer(address, 10 + len(self._inputs))
         self._inputs[peer] = Connection(REQUEST, self._max_packet)
         self._outputs[peer] = Connection(RESPONSE)
+        self._sent[peer] = b""
         self.broker.connect(peer)
         return peer
 
@@ -140,22 +142,41 @@ class Core:
         self._tick()
         self.broker.disconnect(peer)
         del self._inputs[peer]
+        self._flush()
 
     def feed(self, peer: Peer, data: bytes) -> None:
         """Bytes arrive. After those that cannot be framed the shell closes: see `broken`."""
         self._tick()
+        self._mark_dirty(peer)
         codec = self._inputs[peer]
         was_broken = codec.error is not None
         for kind, body in codec.feed(data):
             self._handle(peer, kind, body)
         if codec.error and not was_broken:
             peer.tail.append(packets.error(codec.error.code, codec.error.text))
+        self._flush()
 
     def _handle(self, peer: Peer, kind: int, body: bytes) -> None:
         try:
             self.dispatch.handlers.get(kind, self.dispatch.unexpected)(peer, body)
         except RequestError as error:
             peer.tail.append(packets.error(error.code, error.text))
+
+    def _mark_dirty(self, peer: Peer) -> None:
+        """The shell flushes the peer it reads from in any case."""
+        if not peer.dirty:
+            peer.dirty = True
+            self.broker.dirty.append(peer)
+
+    def _flush(self) -> None:
+        """Each event ends with one write to each peer that the broker has marked."""
+        dirty, self.broker.dirty = self.broker.dirty, []
+        for peer in dirty:
+            peer.dirty = False
+            if not peer.closed:
+                self._sent[peer] += b"".join(peer.outbox)
+                peer.outbox.clear()
+        assert all(not peer.outbox for peer in self._inputs), "the shell was not told to write"
 
     def broken(self, peer: Peer) -> bool:
         """The peer has sent bytes that cannot be framed."""
@@ -166,9 +187,8 @@ class Core:
         self.feed(peer, packets.request(kind, *arguments))
 
     def raw(self, peer: Peer) -> bytes:
-        """What may be sent to the peer by now, byte for byte."""
-        data = b"".join(peer.outbox)
-        peer.outbox.clear()
+        """What the peer has been sent since the last look, byte for byte."""
+        data, self._sent[peer] = self._sent[peer], b""
         return data
 
     def received(self, peer: Peer) -> list[Said]:
@@ -229,6 +249,7 @@ class Core:
         self.table.apply(changes)
         self._tick()
         self.broker.committed(batch)
+        self._flush()
 
     def refuse(self, reason: str = "disk full", *, unknown: bool = False, stored: bool = False) -> None:
         """The database does not take the batch in flight (or else the open one); deletes and updates need no room.
@@ -246,6 +267,7 @@ class Core:
             self.table.apply(changes._replace(inserts=()))
         self._tick()
         self.broker.refused(batch, reason, unknown=unknown)
+        self._flush()
 
     def _landed(self) -> tuple[Batch, Changes]:
         assert self.in_flight is not None
@@ -265,6 +287,7 @@ class Core:
         self.now += seconds
         self.wall += seconds
         self._tick()
+        self._flush()
 
     def _tick(self) -> None:
         self.broker.tick(self.now, self.wall)
@@ -274,6 +297,8 @@ class Core:
     def check(self) -> None:
         """Every count and index of the broker equals what a naive count of its jobs gives."""
         check_jobs(self.broker)
+        if not self._worker_wakeup:
+            check_sleep(self.broker)
         check_peers(self.broker, self._inputs)
 
 
@@ -293,7 +318,6 @@ def check_jobs(broker: Broker) -> None:
         keyed = [job for job in own if job.coalesce_key is not None]
         assert {job.coalesce_key: job for job in keyed} == function.uniques
         assert len(keyed) == len(function.uniques), "two live jobs of one function share a unique key"
-        assert not (function.sleepers and function.waiting and not broker.worker_wakeup), "asleep while a job waits"
     for job in jobs:
         held = job.batch is not None and not job.queued and job.worker is None
         assert [held, job.id in broker.delayed, job.queued, job.worker is not None].count(True) == 1
@@ -301,6 +325,12 @@ def check_jobs(broker: Broker) -> None:
         assert job.id not in broker.dead
     assert len(broker.delayed) == sum(job.id in broker.delayed for job in jobs)
     assert len(broker.timeouts) == sum(job.id in broker.timeouts and job.worker is not None for job in jobs)
+
+
+def check_sleep(broker: Broker) -> None:
+    """Nobody sleeps while there is a job for him (where a job wakes everybody)."""
+    for function in broker.functions.values():
+        assert not (function.waiting and function.sleepers), "asleep while a job waits"
 
 
 def check_peers(broker: Broker, connected: Iterable[Peer]) -> None:

@@ -8,6 +8,7 @@ mount from a user namespace; root needs none.
 import errno
 import os
 import subprocess
+from io import FileIO
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
@@ -50,11 +51,8 @@ class Disk:
     def fill(self) -> None:
         """Leave no room at all."""
         with (self.files / BALLAST).open("ab", buffering=0) as ballast:
-            try:
-                while True:
-                    ballast.write(bytes(BLOCK))
-            except OSError as error:
-                assert error.errno == errno.ENOSPC, error
+            while write_block(ballast):
+                pass
 
     def make_room(self) -> None:
         """The ballast goes overboard."""
@@ -85,3 +83,14 @@ class Disk:
 
     def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, at: TracebackType | None) -> None:
         self.close()
+
+
+def write_block(file: FileIO) -> bool:
+    """Write some more; whether there was room for it."""
+    try:
+        file.write(bytes(BLOCK))
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        return False
+    return True

@@ -374,6 +374,17 @@ def test_who_joined_in_the_foreground_is_served(core: Core) -> None:
     core.check()
 
 
+def test_jobs_that_go_on_in_the_foreground_keep_their_order(core: Core) -> None:
+    one, two, worker = core.connect(), core.connect(), core.worker(b"f")
+    numbers = [b"%d" % number for number in range(50)]
+    for number in numbers:
+        core.send(one, SUBMIT_JOB_BG, b"f", number, number)
+        core.send(two, SUBMIT_JOB, b"f", number, b"")
+    core.refuse()
+
+    assert core.drain(worker) == numbers
+
+
 def test_it_goes_with_that_client_for_it_is_a_foreground_job_now(core: Core) -> None:
     one, two = core.connect(), core.connect()
     core.send(one, SUBMIT_JOB_BG, b"f", b"key", b"data")

@@ -438,7 +438,7 @@ def test_the_next_deadline_is_the_earlier_of_the_two(core: Core) -> None:
 
 
 def test_a_job_that_ended_in_time_leaves_no_deadline_that_keeps_coming(core: Core) -> None:
-    """The shell sleeps until `next_deadline`: were it 0 for ever, the server would spin until the delayed job is due."""
+    """The shell sleeps until `next_deadline`: were it always 0, the server would spin until the delayed job is due."""
     client, worker = core.connect(), timed_worker(core, b"1000")
     core.submit(client, b"f", kind=SUBMIT_JOB_BG)
     core.drain(worker)

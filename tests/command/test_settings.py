@@ -1,0 +1,170 @@
+"""Settings from the command line, the environment and a file, and what is said of those that cannot be."""
+
+import re
+import tomllib
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+
+from tests.command.running import WRONG_USAGE, Ended, GearmandPy
+
+LINE: Final = re.compile(r"(\S+) = (.*)  # (command line|environment|configuration file|default)")
+
+
+def checked(ended: Ended) -> dict[str, tuple[str, str]]:
+    """What --check-config prints: each setting's value, and where it comes from."""
+    assert ended.status == 0, ended.stderr
+    *lines, last = ended.stdout.decode().splitlines()
+    assert last == "# the configuration is fine"
+    found = [LINE.fullmatch(line) for line in lines]
+    return {match[1]: (match[2], match[3]) for match in found if match}
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    """A configuration file, to be written."""
+    return tmp_path / "gearmand-py.toml"
+
+
+def test_the_command_line_goes_before_the_environment_the_file_and_the_default(
+    gearmand_py: GearmandPy, file: Path
+) -> None:
+    file.write_text('listen = "10.0.0.1"\nport = 1\nbacklog = 1\njob-retries = 1\nverbose = "error"\n')
+    environment = {"GEARMAND_PORT": "2", "GEARMAND_BACKLOG": "2", "GEARMAND_CONFIG_FILE": str(file)}
+    settings = checked(gearmand_py.run("--check-config", "--port", "3", environment=environment))
+    assert settings["port"] == ("3", "command line")
+    assert settings["backlog"] == ("2", "environment")
+    assert settings["job-retries"] == ("1", "configuration file")
+    assert settings["listen"] == ('"10.0.0.1"', "configuration file")
+    assert settings["verbose"] == ('"ERROR"', "configuration file")
+    assert settings["worker-wakeup"] == ("0", "default")
+
+
+def test_every_setting_can_be_given_by_environment_and_file(gearmand_py: GearmandPy, file: Path) -> None:
+    others: dict[str, Any] = {
+        "listen": "::",
+        "port": 5000,
+        "database": "sqlite:////tmp/other.db",
+        "synchronous": "normal",
+        "storage-timeout": 0.5,
+        "node": 7,
+        "job-handle-prefix": "X",
+        "job-retries": 3,
+        "worker-wakeup": 2,
+        "max-packet-size": 1048576,
+        "backlog": 10,
+        "verbose": "DEBUG",
+    }
+    environment = {f"GEARMAND_{name.replace('-', '_').upper()}": str(value) for name, value in others.items()}
+    by_environment = gearmand_py.run("--check-config", environment=environment)
+    assert {source for _, source in checked(by_environment).values()} == {"environment"}
+    assert tomllib.loads(by_environment.stdout.decode()) == others
+    file.write_bytes(by_environment.stdout)  # what is printed is a configuration file
+    by_file = gearmand_py.run("--check-config", "--config-file", str(file))
+    assert {source for _, source in checked(by_file).values()} == {"configuration file"}
+    assert tomllib.loads(by_file.stdout.decode()) == others
+
+
+def test_what_is_printed_is_toml_whatever_the_value(gearmand_py: GearmandPy) -> None:
+    ended = gearmand_py.run("--check-config", "--job-handle-prefix", 'a"b\\c')
+    assert tomllib.loads(ended.stdout.decode())["job-handle-prefix"] == 'a"b\\c'
+
+
+@pytest.mark.parametrize("size", ["1M", "1MiB", "1mb", "1024K", "1048576"])
+def test_sizes_have_units(gearmand_py: GearmandPy, size: str) -> None:
+    assert checked(gearmand_py.run("--check-config", "--max-packet-size", size))["max-packet-size"][0] == "1048576"
+
+
+# ---- refused
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--prot", "1"], "No such option '--prot'. Did you mean '--port'?"),
+        (["--port", "http"], "Invalid value for '-p' / '--port' "),
+        (["--port", "65536"], "65536 is not in the range 0<=x<=65535"),
+        (["--verbose", "loud"], "'loud' is not one of 'fatal'"),
+        (["--max-packet-size", "much"], "'much' is not a size: write 1048576, 64M or 64MiB"),
+        (["--max-packet-size", "5G"], "--max-packet-size must be between 12 and 4294967295 bytes"),
+        (["--node", "1024"], "1024 is not in the range 0<=x<=1023"),
+        (["--config-file", "/no/such.toml"], "/no/such.toml: "),
+        (["sreve"], "No such command 'sreve'"),
+        (["--check-config", "ping"], "--check-config goes without a command"),
+    ],
+)
+def test_wrong_words(gearmand_py: GearmandPy, words: list[str], message: str) -> None:
+    ended = gearmand_py.run(*words)
+    assert (ended.status, ended.stdout) == (WRONG_USAGE, b"")
+    assert message in ended.stderr.splitlines()[-1]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("prot = 1", "there is no setting 'prot'; did you mean 'port'?"),
+        ("jobretries = 1", "there is no setting 'jobretries'; did you mean 'job-retries'?"),
+        ("colour = 1", "there is no setting 'colour'; known are backlog, database, job-handle-prefix, "),
+        ('config-file = "x"', "there is no setting 'config-file'; "),
+        ('port = "http"', "port: 'http' is not a valid integer"),
+        ("port = 4730.5", "port = 4730.5 is not a value for this setting"),
+        ("port = true", "port = True is not a value for this setting"),
+        ("port = [4730]", "port = [4730] is not a value for this setting"),
+        ("port = 70000", "port: 70000 is not in the range 0<=x<=65535"),
+        ("[server]\nport = 1", "there is no setting 'server'; "),
+        ("listen = 1979-05-27", "listen = datetime.date(1979, 5, 27) is not a value for this setting"),
+        ("listen = 10", "listen = 10 is not a value for this setting"),
+        ('synchronous = "off"', "synchronous: 'off' is not one of 'full', 'normal'"),
+        ("max-packet-size = -1", "--max-packet-size must be between 12 and "),
+        ("port 4730", "Expected '=' after a key"),
+        ('listen = "\udcff"', "can't decode"),
+    ],
+)
+def test_wrong_lines_of_a_file(gearmand_py: GearmandPy, file: Path, text: str, message: str) -> None:
+    file.write_text(text, errors="surrogateescape")
+    ended = gearmand_py.run("--check-config", "--config-file", str(file))
+    assert (ended.status, ended.stdout) == (WRONG_USAGE, b"")
+    assert message in ended.stderr.splitlines()[-1]
+
+
+def test_a_wrong_line_names_the_file(gearmand_py: GearmandPy, file: Path) -> None:
+    file.write_text("prot = 1")
+    assert f"{file}: " in gearmand_py.run("--config-file", str(file)).stderr
+
+
+def test_a_wrong_variable_names_itself(gearmand_py: GearmandPy) -> None:
+    ended = gearmand_py.run("--check-config", environment={"GEARMAND_PORT": "http"})
+    assert ended.status == WRONG_USAGE
+    assert "GEARMAND_PORT" in ended.stderr
+
+
+def test_a_database_url_that_cannot_be_is_no_fine_configuration(gearmand_py: GearmandPy) -> None:
+    ended = gearmand_py.run("--check-config", "--database", "queue.db")
+    assert ended.status != 0
+    assert "'queue.db' is not a database URL" in ended.stderr
+
+
+# ---- about itself
+
+
+def test_the_version(gearmand_py: GearmandPy) -> None:
+    assert (
+        gearmand_py.output("--version") == gearmand_py.output("-V") == f"gearmand-py, version {version('gearmand-py')}"
+    )
+
+
+def test_the_help_lists_the_options_and_the_commands(gearmand_py: GearmandPy) -> None:
+    page = gearmand_py.output("--help")
+    assert "--job-retries" in page
+    assert "GEARMAND_JOB_RETRIES" in page
+    listed = re.findall(r"^  ([a-z]+)  ", page.partition("\nCommands:\n")[2], re.MULTILINE)
+    assert listed == ["migrate", "submit", "work", "status", "workers", "jobs", "cancel", "ping"]
+
+
+@pytest.mark.parametrize("command", ["migrate", "submit", "work", "status", "workers", "jobs", "cancel", "ping"])
+def test_every_command_has_a_help_page_with_its_exit_status(gearmand_py: GearmandPy, command: str) -> None:
+    page = gearmand_py.output(command, "--help")
+    assert page.startswith(f"Usage: gearmand-py {command} ")
+    assert "Exit status: 0 " in page

@@ -1,0 +1,1 @@
+"""The server killed with -9 at random moments."""

@@ -1,0 +1,150 @@
+"""kill -9 under load, again and again on one file: no acknowledged job is lost, each is executed, in order.
+
+`CRASH_ROUNDS` is how often (5), `CRASH_SEED` repeats a run that failed. With `GEARLOAD`, the path of the C load
+generator of that name, its submitters are a second load.
+"""
+
+import os
+import random
+import sqlite3
+from array import array
+from contextlib import closing
+from pathlib import Path
+from typing import Final, Protocol
+
+import pytest
+
+from tests.conftest import StartServer
+from tests.harness.process import Process
+from tests.harness.server import HOST, Server
+from tests.load import Execution, Load, Record, drain, priority_of
+
+ROUNDS: Final = int(os.environ.get("CRASH_ROUNDS", "5"))
+SEED: Final = os.environ.get("CRASH_SEED")
+GEARLOAD: Final = os.environ.get("GEARLOAD")
+
+NOW: Final = b"now"  # worked on under load
+LATER: Final = b"later"  # waits for the end
+MOST_JOBS: Final = 5000  # in a round, until the server is killed
+LONGEST_EXTRA: Final = 0.05  # seconds; longer than a batch takes, so that any moment of it may be the last
+
+
+class Round(Protocol):
+    """Load that is running."""
+
+    def wait_until_underway(self, chance: random.Random) -> None:
+        """Wait for a random number of jobs."""
+
+    def goes_on_for(self, seconds: float) -> bool:
+        """Whether it still does after that time."""
+
+    def end(self) -> None:
+        """The server is gone: complete the record."""
+
+
+class PythonRound:
+    """8 submitters with 64 jobs in flight each, of two functions and all priorities, and 8 workers for one of them."""
+
+    def __init__(self, server: Server, record: Record, _folder: Path) -> None:
+        self._record = record
+        self._before = len(record.acknowledged), len(record.executed)
+        self._load = Load(server.port, record, submitted=(NOW, LATER), worked=(NOW,))
+
+    def wait_until_underway(self, chance: random.Random) -> None:
+        acknowledged, executed = self._before
+        self._load.wait_for(
+            acknowledged=acknowledged + chance.randint(1, MOST_JOBS),
+            executed=executed + chance.randint(1, MOST_JOBS // 4),
+        )
+
+    def goes_on_for(self, seconds: float) -> bool:
+        return self._load.goes_on_for(seconds)
+
+    def end(self) -> None:
+        self._load.stop()
+
+
+class GearloadRound:
+    """The same numbers of connections; the submitters are gearload's, whose jobs are all alike."""
+
+    JOBS: Final = 50_000  # more than the server takes until it is killed
+
+    def __init__(self, server: Server, record: Record, folder: Path) -> None:
+        assert GEARLOAD
+        self._record = record
+        self._log = folder / f"acknowledged.{record.submitted}"
+        self._executed = len(record.executed)
+        self._load = Load(server.port, record, submitted=(), worked=(NOW,), submitters=0)
+        connections = ["-H", HOST, "-p", str(server.port), "-c", "8", "-w", "64"]
+        jobs = ["-f", NOW.decode(), "-n", str(self.JOBS), "-S", str(record.submitted), "-u", "uuid"]
+        self._submitters = Process([GEARLOAD, "submit", *connections, *jobs, "-A", str(self._log)])
+        record.submitted += self.JOBS
+
+    def wait_until_underway(self, chance: random.Random) -> None:
+        self._load.wait_for(executed=self._executed + chance.randint(1, MOST_JOBS // 4))
+
+    def goes_on_for(self, seconds: float) -> bool:
+        return self._load.goes_on_for(seconds)
+
+    def end(self) -> None:
+        self._load.stop()
+        with self._submitters:
+            assert self._submitters.wait() in (0, 1)  # all jobs acknowledged, or the server gone before
+        acknowledged = array("Q")
+        acknowledged.frombytes(self._log.read_bytes())
+        self._record.acknowledged.update(acknowledged)
+
+
+ROUND_TYPES: Final = (PythonRound, GearloadRound) if GEARLOAD else (PythonRound,)
+
+
+@pytest.mark.parametrize("round_type", ROUND_TYPES)
+def test_no_acknowledged_job_is_lost(
+    start_server: StartServer, tmp_path: Path, round_type: type[PythonRound | GearloadRound]
+) -> None:
+    seed = int(SEED) if SEED else random.SystemRandom().randrange(10**6)
+    print(f"CRASH_SEED={seed}")  # noqa: T201 - pytest shows it when the test fails
+    chance = random.Random(seed)
+    record = Record()
+    server = start_server()
+    for _ in range(ROUNDS):
+        run_and_kill(server, round_type(server, record, tmp_path), chance)
+        record.restart()
+        server.restart()
+
+    waiting = {function: drain(server.port, record, function) for function in (LATER, NOW)}
+    assert record.lost == set()
+    assert record.anomalies == []
+    assert not record.refused
+    assert set(record.executed) <= set(range(record.submitted))
+    for executions in waiting.values():
+        assert out_of_order(executions, same_priority=round_type is GearloadRound) == []
+    assert server.stop() == 0
+    assert rows_in(server.database) == 0
+    # The rounds were what they should be: there was something to lose, waiting and running.
+    assert len(record.acknowledged) > 10 * ROUNDS
+    assert sum(map(len, waiting.values())) > ROUNDS
+    assert len(record.executed) > sum(map(len, waiting.values()))
+
+
+def run_and_kill(server: Server, load: Round, chance: random.Random) -> None:
+    """Let it run to a random number of jobs and some random time on, then kill the server."""
+    try:
+        load.wait_until_underway(chance)
+        assert load.goes_on_for(chance.uniform(0, LONGEST_EXTRA)), f"the server went by itself\n{server.stderr}"
+    finally:
+        server.kill()
+        load.end()
+
+
+def out_of_order(executions: list[Execution], *, same_priority: bool) -> list[Execution]:
+    """Jobs that were handed out before one they should have come after: of higher priority, or submitted earlier."""
+    order = [(0 if same_priority else priority_of(job.sequence), job.id) for job in executions]
+    return [job for job, this, following in zip(executions, order, order[1:], strict=False) if this >= following]
+
+
+def rows_in(file: Path) -> int:
+    """How many jobs the table holds."""
+    with closing(sqlite3.connect(file)) as database:
+        count: int = database.execute("SELECT count(*) FROM gearman_job").fetchone()[0]
+        return count

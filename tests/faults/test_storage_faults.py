@@ -1,0 +1,310 @@
+"""A running server whose disk, file or neighbours fail it: it serves on, says so, recovers, and loses nothing.
+
+Each fault goes through the same story, told in `Story`. The servers, the files and the faults are real.
+"""
+
+import re
+import resource
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager, suppress
+from pathlib import Path
+from typing import Final, Protocol
+
+import pytest
+
+from gearmand_py.server import packets
+from gearmand_py.server.client import Client, ServerError
+from tests.conftest import StartServer
+from tests.faults.disks import Disk
+from tests.harness.server import Server
+
+FUNCTION: Final = b"stored"
+WAITING: Final = 300
+SOUND: Final = 3 * 4096  # bytes at the start of a damaged file that are left as they are
+DISK_SIZE: Final = 8 * 1024 * 1024  # room for SQLite's log at the length where it is written back, and for some jobs
+PATIENCE: Final = 15.0  # seconds for what should take a moment
+DOWN: Final = "background jobs cannot be stored"
+UP: Final = "background jobs are stored again"
+
+
+class Story:
+    """What clients and workers see of one server, and which jobs should be in its table."""
+
+    def __init__(self, server: Server, stack: ExitStack, disk: Disk | None) -> None:
+        self.server = server
+        self.file = server.database
+        self.disk = disk  # where the file is, if that is a small one
+        self.client = stack.enter_context(server.connect())
+        self.worker = stack.enter_context(server.connect())
+        self.worker.send(packets.CAN_DO, FUNCTION)
+        self.waiting: list[bytes] = []  # acknowledged and not completed
+
+    def store(self, *payloads: bytes) -> None:
+        """Submit in one go; each is acknowledged."""
+        for payload in payloads:
+            self.client.send(packets.SUBMIT_JOB_BG, FUNCTION, b"", payload)
+        for payload in payloads:
+            kind, _ = self.client.receive(PATIENCE)
+            assert kind == packets.JOB_CREATED
+            self.waiting.append(payload)
+
+    def refusal(self) -> str:
+        """Submit a job that cannot be stored; returns the reason."""
+        self.client.send(packets.SUBMIT_JOB_BG, FUNCTION, b"", b"refused")
+        with pytest.raises(ServerError) as caught:
+            self.client.receive(PATIENCE)
+        assert caught.value.code == "QUEUE_ERROR"
+        return caught.value.text
+
+    def work(self, count: int) -> None:
+        """Take and complete the oldest jobs."""
+        for _ in range(count):
+            handle, payload = take(self.worker)
+            self.worker.send(packets.WORK_COMPLETE, handle, b"")
+            assert payload == self.waiting.pop(0)
+        settle(self.worker)
+
+    def run_foreground_job(self) -> None:
+        """From submission to result, on connections of its own."""
+        with self.server.connect() as client, self.server.connect() as worker:
+            client.send(packets.SUBMIT_JOB, b"foreground", b"", b"data")
+            assert client.receive(PATIENCE)[0] == packets.JOB_CREATED
+            worker.send(packets.CAN_DO, b"foreground")
+            handle, payload = take(worker)
+            worker.send(packets.WORK_COMPLETE, handle, payload)
+            assert client.receive(PATIENCE) == (packets.WORK_COMPLETE, handle + b"\0data")
+
+    def kill_and_compare(self) -> None:
+        """kill -9 and start again: what should wait does, once each, in order, and nothing else."""
+        assert self.restart_and_drain() == self.waiting
+
+    def restart_and_drain(self) -> list[bytes]:
+        """kill -9 and start again; returns the payloads of all jobs, in the order in which they are handed out."""
+        self.server.restart()
+        with self.server.connect() as worker:
+            worker.send(packets.CAN_DO, FUNCTION)
+            return drain(worker)
+
+    def log(self) -> list[str]:
+        """The changes of state that the server has told of."""
+        return re.findall(f"{DOWN}|{UP}", self.server.stderr)
+
+
+def take(worker: Client) -> tuple[bytes, bytes]:
+    """Grab a job that must be there; returns its handle and payload."""
+    worker.send(packets.GRAB_JOB)
+    packet = worker.receive(PATIENCE)
+    assert packet[0] == packets.JOB_ASSIGN
+    handle, _, payload = worker.split(packet, 3)
+    return handle, payload
+
+
+def drain(worker: Client) -> list[bytes]:
+    """The payloads of all jobs that wait, in the order in which they are handed out."""
+    payloads = []
+    worker.send(packets.GRAB_JOB)
+    while (packet := worker.receive(PATIENCE))[0] == packets.JOB_ASSIGN:
+        handle, _, payload = worker.split(packet, 3)
+        payloads.append(payload)
+        worker.send(packets.WORK_COMPLETE, handle, b"")
+        worker.send(packets.GRAB_JOB)
+    assert packet[0] == packets.NO_JOB
+    return payloads
+
+
+def settle(connection: Client) -> None:
+    """Wait until the server has handled all that was sent."""
+    connection.ask(packets.ECHO_REQ, b"settled?", answer=packets.ECHO_RES)
+
+
+# ---- the faults: each holds while its context does, and gives a pattern for the reason that clients are told
+
+
+@contextmanager
+def full(story: Story) -> Iterator[str]:
+    """The disk is full."""
+    disk = disk_of(story)
+    disk.fill()
+    yield rf"the disk is full: make room on the file system of {story.file}"
+    disk.make_room()
+
+
+@contextmanager
+def read_only(story: Story) -> Iterator[str]:
+    """The file system has become read-only, as Linux makes it after an error: writes fail, then opening for them."""
+    disk = disk_of(story)
+    disk.cover_read_only()
+    with no_writes(story.server.pid):
+        story.refusal()
+    yield rf"{story.file} is read-only"
+    disk.uncover()
+
+
+@contextmanager
+def failing(story: Story) -> Iterator[str]:
+    """The disk fails: no byte can be written to any file."""
+    with no_writes(story.server.pid):
+        yield rf"the disk fails on {story.file} \(SQLITE_IOERR\w*\)"
+
+
+@contextmanager
+def locked(story: Story) -> Iterator[str]:
+    """Another program holds a lock for longer than the storage timeout."""
+    with another_program(story.file) as other:
+        other.execute("BEGIN EXCLUSIVE")
+        yield rf"{story.file} is locked by another program"
+        other.execute("ROLLBACK")
+
+
+@contextmanager
+def moved(story: Story) -> Iterator[str]:
+    """The file is moved away, and back."""
+    away = story.file.with_name("away.db")
+    story.file.rename(away)
+    yield rf"{story.file} was removed or replaced"
+    assert not story.file.exists()
+    away.rename(story.file)
+
+
+@contextmanager
+def damaged(story: Story) -> Iterator[str]:
+    """All but the first pages of the file become garbage, and later are what they were."""
+    with another_program(story.file) as other:
+        busy, in_log, written_back = other.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        assert (busy, in_log, written_back) == (0, 0, 0)
+    with story.file.open("r+b", buffering=0) as file:
+        file.seek(SOUND)
+        content = file.read()
+        file.seek(SOUND)
+        file.write(b"\xff" * len(content))
+        yield rf"{story.file} is damaged"
+        file.seek(SOUND)
+        file.write(content)
+
+
+@contextmanager
+def no_writes(pid: int) -> Iterator[None]:
+    """The limit on the size of files is below every byte that a process might write; pipes have none."""
+    soft, hard = resource.prlimit(pid, resource.RLIMIT_FSIZE)
+    resource.prlimit(pid, resource.RLIMIT_FSIZE, (0, hard))
+    yield
+    with suppress(ProcessLookupError):  # it was killed meanwhile
+        resource.prlimit(pid, resource.RLIMIT_FSIZE, (soft, hard))
+
+
+@contextmanager
+def another_program(file: Path) -> Iterator[sqlite3.Connection]:
+    """Somebody else who has the file open."""
+    with closing(sqlite3.connect(file, isolation_level=None)) as connection:
+        yield connection
+
+
+def disk_of(story: Story) -> Disk:
+    assert story.disk
+    return story.disk
+
+
+Fault = Callable[[Story], AbstractContextManager[str]]
+
+FAULTS: Final[dict[str, Fault]] = {
+    "disk full": full,
+    "read-only": read_only,
+    "disk fails": failing,
+    "locked": locked,
+    "file moved away": moved,
+    "file damaged": damaged,
+}
+ON_A_DISK: Final = (full, read_only)
+
+
+class Tell(Protocol):
+    """Starts a story for a fault: a server, on a small disk if need be, with some jobs of some size waiting."""
+
+    def __call__(self, fault: Fault, *, timeout: int = 1) -> Story: ...
+
+
+@pytest.fixture
+def tell(tmp_path: Path, start_server: StartServer) -> Iterator[Tell]:
+    """See Tell."""
+    with ExitStack() as stack:
+
+        def tell(fault: Fault, *, timeout: int = 1) -> Story:
+            disk = stack.enter_context(Disk(tmp_path / "disk", DISK_SIZE)) if fault in ON_A_DISK else None
+            name = "disk/queue.db" if disk else "queue.db"
+            prefix = disk.prefix if disk else ()
+            server = start_server("--storage-timeout", str(timeout), name=name, prefix=prefix)
+            story = Story(server, stack, disk)
+            story.store(*[b"%04d " % number + b"x" * 1000 for number in range(WAITING)])
+            return story
+
+        yield tell
+
+
+@pytest.mark.parametrize("fault", FAULTS.values(), ids=FAULTS)
+def test_a_fault_that_passes(tell: Tell, fault: Fault) -> None:
+    story = tell(fault)
+    with fault(story) as reason:
+        story.work(3)
+        for _ in range(3):
+            assert re.match(reason, story.refusal())
+            story.run_foreground_job()
+            story.work(2)
+    story.store(b"first after it")  # without anybody's doing
+    story.store(*[b"after it %d" % number for number in range(100)])
+    story.kill_and_compare()
+    assert story.log() == [DOWN, UP]
+
+
+@pytest.mark.parametrize("fault", FAULTS.values(), ids=FAULTS)
+def test_a_server_killed_in_the_middle_of_a_fault(tell: Tell, fault: Fault) -> None:
+    story = tell(fault)
+    completed = story.waiting[:5]
+    with fault(story) as reason:
+        story.work(5)
+        assert re.match(reason, story.refusal())
+        story.server.kill()
+    found = story.restart_and_drain()
+    # A completion that could not be stored is a job that runs once more; nothing else may come back.
+    assert found[-len(story.waiting) :] == story.waiting
+    assert found[: -len(story.waiting)] in (completed[at:] for at in range(len(completed) + 1))
+
+
+@pytest.mark.parametrize("fault", FAULTS.values(), ids=FAULTS)
+def test_a_server_stopped_in_the_middle_of_a_fault(tell: Tell, fault: Fault) -> None:
+    story = tell(fault)
+    with fault(story) as reason:
+        story.work(5)
+        assert re.match(reason, story.refusal())
+        assert story.server.stop() == 0
+
+
+def test_a_lock_shorter_than_the_timeout_is_waited_out(tell: Tell) -> None:
+    story = tell(locked, timeout=30)
+    with locked(story) as reason:
+        story.client.send(packets.SUBMIT_JOB_BG, FUNCTION, b"", b"during")
+        story.server.expect(f"{DOWN}: {reason}".encode())
+        story.run_foreground_job()
+    assert story.client.receive(PATIENCE)[0] == packets.JOB_CREATED
+    story.waiting.append(b"during")
+    story.kill_and_compare()
+    assert story.log() == [DOWN, UP]
+
+
+def test_nothing_is_lost_when_the_log_is_removed(tell: Tell) -> None:
+    story = tell(moved)
+    story.file.with_name("queue.db-wal").unlink()
+    story.store(b"after it")
+    story.kill_and_compare()
+    assert story.log() == []
+
+
+def test_completions_are_stored_on_a_full_disk(tell: Tell) -> None:
+    """They need hardly any room: a disk that is full for a week must not have a week's work done again."""
+    story = tell(full)
+    with full(story):
+        story.refusal()
+        story.work(WAITING)
+        story.refusal()
+        story.server.kill()
+    assert story.restart_and_drain() == []

@@ -1,0 +1,17 @@
+"""How long the properties are tried: HYPOTHESIS_PROFILE is `quick` (the default, some tens of seconds) or `long`."""
+
+import os
+
+from hypothesis import HealthCheck, settings
+
+# No deadline for one example: a busy machine is no bug. A failure prints the blob that repeats it.
+settings.register_profile(
+    "quick",
+    max_examples=200,
+    stateful_step_count=40,
+    deadline=None,
+    print_blob=True,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+settings.register_profile("long", settings.get_profile("quick"), max_examples=20_000, stateful_step_count=80)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))

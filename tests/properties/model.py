@@ -1,0 +1,339 @@
+"""A naive job server to hold the real one against: lists that are searched from end to end, and no batches of rows.
+
+What it takes from the server is only what it cannot know: the handle of a new job, and which of the jobs that may go
+next a worker was given (the round robin has tests of its own). Everything else it foretells: each packet to each
+connection, in order, and no later than it may be sent.
+"""
+
+from dataclasses import dataclass, field
+from enum import Enum, auto
+from typing import Final
+
+from gearmand_py.server import packets
+from gearmand_py.server.peers import Peer
+from tests.core import Said
+
+
+class State(Enum):
+    HELD = auto()
+    DELAYED = auto()
+    WAITING = auto()
+    RUNNING = auto()
+    GONE = auto()
+
+
+@dataclass(eq=False)
+class ModelJob:
+    """A job as a client thinks of it."""
+
+    number: int  # in the order of submission
+    handle: bytes
+    function: bytes
+    unique: bytes
+    data: bytes
+    priority: int
+    run_at: int
+    background: bool
+    foreground_once: bool  # was runnable without a row
+    state: State = State.HELD
+    batch: int = 0  # the batch that is to make it durable
+    place: int = 0  # in its queue
+    returned: bool = False
+    attempts: int = 0
+    clients: list["ModelPeer"] = field(default_factory=list)
+    worker: "ModelPeer | None" = None
+    deadline: float | None = None
+    status: tuple[bytes, bytes] = (b"0", b"0")
+    dead: bool = False
+    acknowledged: bool = False
+    ended_in: int = 0  # the batch that takes it out of the table
+
+    @property
+    def id(self) -> int:
+        return int(self.handle.rpartition(b":")[2])
+
+    @property
+    def key(self) -> tuple[bytes, ...] | None:
+        return key_of(self.function, self.unique, self.data)
+
+
+def key_of(function: bytes, unique: bytes, data: bytes) -> tuple[bytes, ...] | None:
+    """What equal submissions share."""
+    if unique == b"-":
+        return (function, unique, data) if data else None
+    return (function, unique) if unique else None
+
+
+@dataclass(eq=False)
+class Expected:
+    """A packet that a peer is to get; `job` if it acknowledges the row of one."""
+
+    after: int  # the batch that must be settled first
+    said: Said
+    job: ModelJob | None = None
+
+
+@dataclass(eq=False)
+class ModelPeer:
+    peer: Peer
+    fence: int = 0
+    expected: list[Expected] = field(default_factory=list)
+    functions: dict[bytes, float] = field(default_factory=dict)
+    running: list[ModelJob] = field(default_factory=list)
+    discarded: list[bytes] = field(default_factory=list)
+    sleeping: bool = False
+    closed: bool = False
+
+    def expect(self, *said: Said, after: int = 0, job: ModelJob | None = None) -> None:
+        """Replies keep request order: nothing overtakes what waits for a batch."""
+        self.fence = max(self.fence, after)
+        self.expected += [Expected(self.fence, packet, job) for packet in said]
+
+
+NOOP: Final[Said] = (packets.NOOP,)
+
+
+class Model:
+    def __init__(self, job_retries: int, worker_wakeup: int) -> None:
+        self.job_retries = job_retries
+        self.worker_wakeup = worker_wakeup
+        self.peers: list[ModelPeer] = []
+        self.jobs: list[ModelJob] = []  # alive, in the order of submission
+        self.past: list[ModelJob] = []  # those that have ended
+        self.sleepers: dict[bytes, list[ModelPeer]] = {}  # in the order they fell asleep
+        self.open = 1
+        self.settled = 0
+        self.count = 0
+
+    # ---- peers
+
+    def connect(self, peer: Peer) -> None:
+        self.peers.append(ModelPeer(peer))
+
+    def disconnect(self, peer: ModelPeer) -> None:
+        peer.closed = True
+        self.peers.remove(peer)
+        self.rouse(peer)
+        peer.functions.clear()
+        for job in list(peer.running):
+            self.take_back(job)
+        for job in list(self.jobs):
+            if peer in job.clients:
+                job.clients = [client for client in job.clients if client is not peer]
+                if not job.clients and not job.background and job.state is State.WAITING:
+                    self.end(job)
+
+    def due(self, peer: ModelPeer) -> list[Expected]:
+        """What the peer must have been sent by now."""
+        due = [expected for expected in peer.expected if expected.after <= self.settled]
+        peer.expected = [expected for expected in peer.expected if expected.after > self.settled]
+        return due
+
+    # ---- submitting
+
+    def find(self, key: tuple[bytes, ...] | None) -> ModelJob | None:
+        return next((job for job in self.jobs if key is not None and job.key == key), None)
+
+    def submit(
+        self,
+        peer: ModelPeer,
+        function: bytes,
+        unique: bytes,
+        data: bytes,
+        *,
+        priority: int,
+        background: bool,
+        handle: bytes,
+        run_at: int = 0,
+    ) -> ModelJob:
+        """`handle` is what the server calls the job if it is a new one."""
+        job = self.find(key_of(function, unique, data))
+        if job is None:
+            assert all(handle != other.handle for other in self.jobs + self.past), "a handle was given twice"
+            self.count += 1
+            job = ModelJob(
+                self.count, handle, function, unique, data, priority, run_at, background, foreground_once=not background
+            )
+            self.jobs.append(job)
+            if background:
+                job.batch = self.open
+            else:
+                self.make_runnable(job, [peer])
+        elif background and not job.background:
+            job.background = True
+            job.batch = self.open
+        if not background and peer not in job.clients[-1:]:
+            job.clients.append(peer)
+        elif not background and job.state is not State.WAITING:
+            job.clients.append(peer)
+        peer.expect((packets.JOB_CREATED, job.handle), after=job.batch, job=job if background else None)
+        return job
+
+    # ---- waiting
+
+    def make_runnable(self, job: ModelJob) -> None:
+        self.queue(job)
+        self.wake(job.function, 1)
+
+    def queue(self, job: ModelJob) -> None:
+        self.count += 1
+        job.place = self.count
+        job.state = State.WAITING
+
+    def heads(self, functions: list[bytes]) -> list[ModelJob]:
+        """The jobs that may go next: the first of each function, of the highest priority there is."""
+        waiting = [job for job in self.jobs if job.state is State.WAITING and job.function in functions]
+        highest = min((job.priority for job in waiting), default=0)
+        queues = [
+            [job for job in waiting if job.function == function and job.priority == highest] for function in functions
+        ]
+        return [
+            min(queue, key=lambda job: (0, job.number) if job.returned else (1, job.place)) for queue in queues if queue
+        ]
+
+    # ---- sleeping
+
+    def wake(self, function: bytes, jobs: int) -> None:
+        sleepers = list(self.sleepers.get(function, ()))
+        for peer in sleepers[: jobs * self.worker_wakeup] if self.worker_wakeup else sleepers:
+            self.rouse(peer)
+            peer.expect(NOOP)
+
+    def rouse(self, peer: ModelPeer) -> None:
+        peer.sleeping = False
+        for sleepers in self.sleepers.values():
+            if peer in sleepers:
+                sleepers.remove(peer)
+
+    def sleep(self, peer: ModelPeer) -> None:
+        if self.heads(list(peer.functions)):
+            self.rouse(peer)
+            peer.expect(NOOP)
+            return
+        peer.sleeping = True
+        for function in peer.functions:
+            sleepers = self.sleepers.setdefault(function, [])
+            if peer not in sleepers:
+                sleepers.append(peer)
+
+    # ---- abilities
+
+    def can_do(self, peer: ModelPeer, function: bytes, seconds: float) -> None:
+        peer.functions[function] = seconds
+        if peer.sleeping:
+            self.sleep(peer)
+
+    def cannot_do(self, peer: ModelPeer, function: bytes) -> None:
+        if function in peer.functions:
+            del peer.functions[function]
+            if peer in self.sleepers.get(function, ()):
+                self.sleepers[function].remove(peer)
+            for job in [job for job in peer.running if job.function == function]:
+                self.take_back(job)
+
+    def reset(self, peer: ModelPeer) -> None:
+        """A sleeper sleeps on: only a NOOP and a GRAB_JOB end its sleep."""
+        peer.functions.clear()
+        for sleepers in self.sleepers.values():
+            if peer in sleepers:
+                sleepers.remove(peer)
+        for job in list(peer.running):
+            self.take_back(job)
+
+    # ---- running
+
+    def assign(self, peer: ModelPeer, job: ModelJob, now: float) -> None:
+        job.state = State.RUNNING
+        job.worker = peer
+        peer.running.append(job)
+        seconds = peer.functions[job.function]
+        job.deadline = now + seconds if seconds else None
+
+    def stop_running(self, job: ModelJob) -> None:
+        assert job.worker is not None
+        job.worker.running.remove(job)
+        job.worker = job.deadline = None
+
+    def take_back(self, job: ModelJob) -> None:
+        self.stop_running(job)
+        if not job.background and not job.clients:
+            self.end(job)
+            return
+        job.attempts += 1
+        job.status = (b"0", b"0")
+        if 0 <= self.job_retries <= job.attempts:
+            self.tell(job, (packets.WORK_FAIL, job.handle))
+            job.dead = job.background
+            self.end(job)
+            return
+        job.returned = True
+        self.make_runnable(job)
+
+    def tell(self, job: ModelJob, *said: Said) -> None:
+        for client in job.clients:
+            if not client.closed:
+                client.expect(*said)
+
+    def end(self, job: ModelJob) -> None:
+        """Finished, cancelled, dropped, or dead."""
+        if job.worker is not None:
+            self.stop_running(job)
+        job.state = State.GONE
+        job.clients = []
+        job.ended_in = self.open
+        self.jobs.remove(job)
+        self.past.append(job)
+
+    # ---- the clock
+
+    def pass_time(self, now: float, wall: float) -> None:
+        self.release_delayed(wall)
+        late = [job for job in self.jobs if job.deadline is not None and job.deadline <= now]
+        for job in sorted(late, key=lambda job: (job.deadline or 0, job.number)):
+            self.take_back(job)
+
+    def release_delayed(self, wall: float) -> None:
+        due = [job for job in self.jobs if job.state is State.DELAYED and job.run_at <= wall]
+        for job in sorted(due, key=lambda job: (job.run_at, job.number)):
+            self.make_runnable(job)
+
+    # ---- batches
+
+    def committed(self, number: int) -> None:
+        self.settled = number
+        woken: dict[bytes, int] = {}
+        for job in self.jobs:
+            if job.batch == number and job.state is State.HELD:
+                if job.run_at:
+                    job.state = State.DELAYED
+                else:
+                    self.queue(job)
+                    woken[job.function] = woken.get(job.function, 0) + 1
+        for function, count in woken.items():
+            self.wake(function, count)
+        for job in self.jobs + self.past:
+            if job.batch == number:
+                job.batch = 0
+
+    def refused(self, number: int, error: Said, *, unknown: bool) -> None:
+        self.settled = number
+        for peer in self.peers:
+            for expected in peer.expected:
+                if expected.job is not None and expected.job.batch == number:
+                    expected.said = error
+        for job in [job for job in self.jobs if job.batch == number]:
+            job.background = False
+            if job.clients:
+                if job.state is State.HELD:
+                    self.make_runnable(job)
+            elif job.state is not State.RUNNING:
+                self.end(job)
+        for job in self.jobs + self.past:
+            if job.batch == number:
+                job.batch = 0
+                job.foreground_once = True
+                job.dead = False
+                if job.state is State.GONE:
+                    job.ended_in = self.open
+            elif unknown and job.ended_in == number:
+                job.ended_in = self.open
