@@ -59,10 +59,7 @@ class Server:
 
 async def serve(settings: Settings) -> None:
     """Run a server until it is told to stop. Raises StartError or StorageError."""
-    stopped = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in STOP_SIGNALS:
-        loop.add_signal_handler(number, stopped.set)
+    stopped = stop_event()
     storage = make_storage(settings)
     listening = listening_socket(settings)  # before the jobs are read: a taken port should not cost a minute
     try:
@@ -79,6 +76,21 @@ async def serve(settings: Settings) -> None:
             await run(server, stopped)
     finally:
         listening.close()
+
+
+def stop_event() -> asyncio.Event:
+    """Set by the first signal to stop. A second one does not wait for a storage that hangs: nobody was told it stores."""
+    stopped = asyncio.Event()
+
+    def stop() -> None:
+        if stopped.is_set():
+            log.error("stopping at once, what is not committed was not acknowledged")
+            os._exit(1)
+        stopped.set()
+
+    for number in STOP_SIGNALS:
+        asyncio.get_running_loop().add_signal_handler(number, stop)
+    return stopped
 
 
 def make_storage(settings: Settings) -> SqlStorage:

@@ -10,7 +10,7 @@ what comes out is read through the codec from the client's side, so a test speak
 """
 
 from collections.abc import Iterable
-from typing import Final
+from typing import Any, Final
 
 from gearmand_py.server import packets
 from gearmand_py.server.admin import Admin
@@ -28,7 +28,7 @@ PREFIX: Final = b"H:here:"
 START: Final = 1_750_000_000.0  # 2025-06-15 15:06:40 UTC, a Sunday
 
 # A packet that a server sent, for people: its type and its arguments.
-Said = tuple[int, *tuple[bytes, ...]]
+Said = tuple[Any, ...]
 
 # How many arguments a server's packets have; the last one is the rest of the body.
 ARITY: Final = {
@@ -212,8 +212,9 @@ class Core:
         self.send(peer, kind, function, unique, data)
         self.commit()
         (answer,) = self.received(peer)
-        assert answer[0] == packets.JOB_CREATED, answer
-        return answer[1]
+        kind, handle = answer
+        assert kind == packets.JOB_CREATED, answer
+        return bytes(handle)
 
     def grab(self, peer: Peer) -> tuple[bytes, bytes] | None:
         """Grab a job: its handle and its data; None when there is none."""
@@ -251,20 +252,23 @@ class Core:
         self.broker.committed(batch)
         self._flush()
 
-    def refuse(self, reason: str = "disk full", *, unknown: bool = False, stored: bool = False) -> None:
-        """The database does not take the batch in flight (or else the open one); deletes and updates need no room.
+    def refuse(
+        self, reason: str = "disk full", *, unknown: bool = False, stored: bool = False, completions: bool = True
+    ) -> None:
+        """The database does not take the batch in flight (or else the open one).
 
-        With `unknown` the connection broke at COMMIT, and `stored` tells what really happened.
+        Deletes and updates need no room and go through all the same, unless not even `completions` do. With `unknown`
+        the connection broke at COMMIT, and `stored` tells what really happened.
         """
         if self.in_flight is None:
             self.take()
         batch, changes = self._landed()
-        if unknown:
-            if stored:
-                self.table.apply(changes)
-            self.broker.batch.inherit(batch)
-        else:
+        if unknown and stored:
+            self.table.apply(changes)
+        if completions and not unknown:
             self.table.apply(changes._replace(inserts=()))
+        else:
+            self.broker.batch.inherit(batch)
         self._tick()
         self.broker.refused(batch, reason, unknown=unknown)
         self._flush()
@@ -275,9 +279,11 @@ class Core:
         return landed
 
     def crash(self, *, stored: bool = False) -> None:
-        """The server is killed and started again; `stored`: what was in flight reached the disk."""
+        """The server is killed and, a second later, started again; `stored`: what was in flight reached the disk."""
         if stored and self.in_flight:
             self.table.apply(self.in_flight[1])
+        self.now += 1
+        self.wall += 1
         self._start()
 
     # ---- the clock

@@ -1,10 +1,12 @@
 """Fixtures for tests of the command."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
-from tests.command.running import GearmandPy
+from tests.command.running import GearmandPy, make_tables
+from tests.conftest import StartServer
 from tests.harness.server import Server
 
 
@@ -14,6 +16,13 @@ def gearmand_py() -> Iterator[GearmandPy]:
     command = GearmandPy()
     yield command
     command.close()
+
+
+@pytest.fixture
+def server(start_server: StartServer, tmp_path: Path) -> Server:
+    """A server on empty tables. They are there before it: to make them takes it as long as the rest of its start."""
+    make_tables(tmp_path / "queue.db")
+    return start_server()
 
 
 @pytest.fixture

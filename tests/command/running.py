@@ -3,9 +3,11 @@
 import sqlite3
 from collections.abc import Mapping, Sequence
 from contextlib import closing
+from functools import cache
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
+from gearmand_py.migrations import sql
 from gearmand_py.server import packets
 from gearmand_py.server.client import Client
 from tests.harness.process import Process
@@ -99,6 +101,17 @@ class Worker:
     def close(self) -> None:
         """Leave; a job in hand goes back to its queue."""
         self.client.close()
+
+
+@cache
+def schema() -> str:
+    """The script that makes the tables."""
+    return sql("sqlite://")
+
+
+def make_tables(database: Path) -> None:
+    """Bring a file to the newest schema without a process for it."""
+    execute(database, schema())
 
 
 def rows(database: Path, query: str) -> list[tuple[Any, ...]]:

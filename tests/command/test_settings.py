@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import Any, Final
 
 import pytest
+from click.testing import CliRunner
 
+from gearmand_py.server.cli import main
 from tests.command.running import WRONG_USAGE, Ended, GearmandPy
 
 LINE: Final = re.compile(r"(\S+) = (.*)  # (command line|environment|configuration file|default)")
@@ -73,11 +75,19 @@ def test_what_is_printed_is_toml_whatever_the_value(gearmand_py: GearmandPy) -> 
 
 
 @pytest.mark.parametrize("size", ["1M", "1MiB", "1mb", "1024K", "1048576"])
-def test_sizes_have_units(gearmand_py: GearmandPy, size: str) -> None:
-    assert checked(gearmand_py.run("--check-config", "--max-packet-size", size))["max-packet-size"][0] == "1048576"
+def test_sizes_have_units(size: str) -> None:
+    ended = CliRunner().invoke(main, ["--check-config", "--max-packet-size", size])
+    assert "max-packet-size = 1048576  # command line" in ended.stdout.splitlines()
 
 
 # ---- refused
+
+
+def complaint(*words: str) -> str:
+    """What the command says of wrong words; in this process, for there are many."""
+    ended = CliRunner().invoke(main, words)
+    assert (ended.exit_code, ended.stdout) == (WRONG_USAGE, "")
+    return ended.stderr.splitlines()[-1]
 
 
 @pytest.mark.parametrize(
@@ -95,10 +105,8 @@ def test_sizes_have_units(gearmand_py: GearmandPy, size: str) -> None:
         (["--check-config", "ping"], "--check-config goes without a command"),
     ],
 )
-def test_wrong_words(gearmand_py: GearmandPy, words: list[str], message: str) -> None:
-    ended = gearmand_py.run(*words)
-    assert (ended.status, ended.stdout) == (WRONG_USAGE, b"")
-    assert message in ended.stderr.splitlines()[-1]
+def test_wrong_words(words: list[str], message: str) -> None:
+    assert message in complaint(*words)
 
 
 @pytest.mark.parametrize(
@@ -122,16 +130,22 @@ def test_wrong_words(gearmand_py: GearmandPy, words: list[str], message: str) ->
         ('listen = "\udcff"', "can't decode"),
     ],
 )
-def test_wrong_lines_of_a_file(gearmand_py: GearmandPy, file: Path, text: str, message: str) -> None:
+def test_wrong_lines_of_a_file(file: Path, text: str, message: str) -> None:
     file.write_text(text, errors="surrogateescape")
-    ended = gearmand_py.run("--check-config", "--config-file", str(file))
-    assert (ended.status, ended.stdout) == (WRONG_USAGE, b"")
-    assert message in ended.stderr.splitlines()[-1]
+    assert message in complaint("--check-config", "--config-file", str(file))
 
 
-def test_a_wrong_line_names_the_file(gearmand_py: GearmandPy, file: Path) -> None:
+def test_a_server_does_not_start_with_a_wrong_line(gearmand_py: GearmandPy, file: Path) -> None:
     file.write_text("prot = 1")
-    assert f"{file}: " in gearmand_py.run("--config-file", str(file)).stderr
+    ended = gearmand_py.run("--config-file", str(file))
+    assert (ended.status, ended.stdout) == (WRONG_USAGE, b"")
+    assert ended.stderr.endswith(f": {file}: there is no setting 'prot'; did you mean 'port'?\n")
+
+
+def test_a_server_does_not_start_with_a_wrong_word(gearmand_py: GearmandPy) -> None:
+    ended = gearmand_py.run("--prot", "1")
+    assert (ended.status, ended.stdout) == (WRONG_USAGE, b"")
+    assert ended.stderr.endswith("Error: No such option '--prot'. Did you mean '--port'?\n")
 
 
 def test_a_wrong_variable_names_itself(gearmand_py: GearmandPy) -> None:
@@ -164,7 +178,7 @@ def test_the_help_lists_the_options_and_the_commands(gearmand_py: GearmandPy) ->
 
 
 @pytest.mark.parametrize("command", ["migrate", "submit", "work", "status", "workers", "jobs", "cancel", "ping"])
-def test_every_command_has_a_help_page_with_its_exit_status(gearmand_py: GearmandPy, command: str) -> None:
-    page = gearmand_py.output(command, "--help")
+def test_every_command_has_a_help_page_with_its_exit_status(command: str) -> None:
+    page = CliRunner().invoke(main, [command, "--help"], prog_name="gearmand-py").stdout
     assert page.startswith(f"Usage: gearmand-py {command} ")
     assert "Exit status: 0 " in page

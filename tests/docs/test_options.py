@@ -12,7 +12,7 @@ from click.testing import CliRunner
 
 from gearmand_py.server.cli import main
 from gearmand_py.server.config import OPTIONS
-from tests.docs.pages import PAGES, ROOT, code, examples
+from tests.docs.pages import PAGES, ROOT, blocks, code, examples
 
 CONTEXT: Final = click.Context(main)
 COMMANDS: Final = {name: main.get_command(CONTEXT, name) for name in main.list_commands(CONTEXT)}
@@ -70,3 +70,10 @@ def test_an_example_of_a_command_has_the_words_it_takes(command: str, words: str
     found = COMMANDS[command]
     assert found
     found.make_context(command, shlex.split(words), parent=CONTEXT)
+
+
+def test_an_example_of_a_file_is_a_fine_configuration(tmp_path: Path) -> None:
+    for block in [block for page in PAGES for block in blocks(page.read_text(), "toml")]:
+        (tmp_path / "gearmand-py.toml").write_text(block)
+        checked = CliRunner().invoke(main, ["--config-file", f"{tmp_path}/gearmand-py.toml", "--check-config"])
+        assert checked.exit_code == 0, checked.output

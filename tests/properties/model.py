@@ -11,6 +11,7 @@ from typing import Final
 
 from gearmand_py.server import packets
 from gearmand_py.server.peers import Peer
+from gearmand_py.storage.base import DEAD, RUN_AT_ONCE, JobRecord
 from tests.core import Said
 
 
@@ -45,8 +46,7 @@ class ModelJob:
     deadline: float | None = None
     status: tuple[bytes, bytes] = (b"0", b"0")
     dead: bool = False
-    acknowledged: bool = False
-    ended_in: int = 0  # the batch that takes it out of the table
+    row_until: int = 0  # the batch that takes its row, if it has one, out of the table
 
     @property
     def id(self) -> int:
@@ -155,18 +155,15 @@ class Model:
                 self.count, handle, function, unique, data, priority, run_at, background, foreground_once=not background
             )
             self.jobs.append(job)
-            if background:
-                job.batch = self.open
-            else:
-                self.make_runnable(job, [peer])
+            job.batch = self.open if background else 0
         elif background and not job.background:
             job.background = True
             job.batch = self.open
-        if not background and peer not in job.clients[-1:]:
-            job.clients.append(peer)
-        elif not background and job.state is not State.WAITING:
-            job.clients.append(peer)
         peer.expect((packets.JOB_CREATED, job.handle), after=job.batch, job=job if background else None)
+        if not background:
+            job.clients.append(peer)
+            if job.state is State.HELD and not job.background:
+                self.make_runnable(job)
         return job
 
     # ---- waiting
@@ -262,12 +259,15 @@ class Model:
         job.attempts += 1
         job.status = (b"0", b"0")
         if 0 <= self.job_retries <= job.attempts:
-            self.tell(job, (packets.WORK_FAIL, job.handle))
+            self.tell_failed(job)
             job.dead = job.background
             self.end(job)
             return
         job.returned = True
         self.make_runnable(job)
+
+    def tell_failed(self, job: ModelJob) -> None:
+        self.tell(job, (packets.WORK_FAIL, job.handle))
 
     def tell(self, job: ModelJob, *said: Said) -> None:
         for client in job.clients:
@@ -280,7 +280,10 @@ class Model:
             self.stop_running(job)
         job.state = State.GONE
         job.clients = []
-        job.ended_in = self.open
+        if not job.dead:
+            job.row_until = self.open
+            if job.batch == self.open:
+                job.batch = 0  # its row need not be written
         self.jobs.remove(job)
         self.past.append(job)
 
@@ -314,26 +317,62 @@ class Model:
         for job in self.jobs + self.past:
             if job.batch == number:
                 job.batch = 0
+            if job.row_until == number:
+                job.row_until = 0
 
-    def refused(self, number: int, error: Said, *, unknown: bool) -> None:
+    def refused(self, number: int, error: Said, *, unknown: bool, completions: bool) -> None:
+        """The rows are not stored (or it is `unknown`); the deletes are, if `completions`."""
         self.settled = number
-        for peer in self.peers:
-            for expected in peer.expected:
-                if expected.job is not None and expected.job.batch == number:
-                    expected.said = error
-        for job in [job for job in self.jobs if job.batch == number]:
-            job.background = False
-            if job.clients:
-                if job.state is State.HELD:
-                    self.make_runnable(job)
-            elif job.state is not State.RUNNING:
-                self.end(job)
+        for expected in [expected for peer in self.peers for expected in peer.expected]:
+            if expected.job is not None and expected.job.batch == number:
+                expected.said, expected.job = error, None
+        lost = [job for job in self.jobs + self.past if job.batch == number]
         for job in self.jobs + self.past:
-            if job.batch == number:
-                job.batch = 0
-                job.foreground_once = True
-                job.dead = False
-                if job.state is State.GONE:
-                    job.ended_in = self.open
-            elif unknown and job.ended_in == number:
-                job.ended_in = self.open
+            if job.row_until == number:
+                job.row_until = 0 if completions else self.open
+        for job in lost:
+            job.batch = 0
+            job.dead = False
+            job.row_until = self.open if unknown else 0
+            if job.state is not State.GONE:
+                self.lose_row(job)
+
+    def lose_row(self, job: ModelJob) -> None:
+        """It goes on in the foreground if somebody waits for it."""
+        job.background = False
+        job.foreground_once = True
+        row_until = job.row_until
+        if not job.clients and job.state is not State.RUNNING:
+            self.end(job)
+        elif job.state is State.HELD:
+            self.make_runnable(job)
+        job.row_until = row_until
+
+    # ---- the crash
+
+    def restored(self, rows: list[JobRecord], wall: float) -> None:
+        """Everything begins again with these rows, in the order of their ids."""
+        known = {job.id: job for job in self.jobs + self.past}
+        for job in known.values():
+            job.state = State.GONE
+            job.dead = False
+            job.batch = job.row_until = 0
+        self.peers.clear()
+        self.sleepers.clear()
+        self.open, self.settled = 1, 0
+        self.jobs = [known[row.id] for row in rows if row.run_at != DEAD]
+        self.past = [job for job in known.values() if job not in self.jobs]
+        for row in rows:
+            job = known[row.id]
+            job.dead = row.run_at == DEAD
+            job.background = True
+            job.foreground_once = job.returned = False
+            job.attempts = row.attempts
+            job.clients = []
+            job.worker = job.deadline = None
+            job.status = (b"0", b"0")
+            if row.run_at == RUN_AT_ONCE:
+                self.queue(job)
+            elif not job.dead:
+                job.state = State.DELAYED
+        self.release_delayed(wall)

@@ -39,7 +39,7 @@ def submit_at(core: Core, client: Peer, when: float | bytes, data: bytes = b"dat
     core.commit()
     ((kind, handle),) = core.received(client)
     assert kind == JOB_CREATED
-    return handle
+    return bytes(handle)
 
 
 def timed_worker(core: Core, milliseconds: bytes) -> Peer:

@@ -55,7 +55,7 @@ def woken(core: Core, *peers: Peer) -> list[int]:
 
 def work(core: Core, peer: Peer) -> list[tuple[bytes, bytes]]:
     """Grab and complete until there is nothing left: function and data of the jobs, in order."""
-    found = []
+    found: list[tuple[bytes, bytes]] = []
     while True:
         core.send(peer, GRAB_JOB)
         (answer,) = core.received(peer)

@@ -1,0 +1,415 @@
+"""Clients, workers, commits, failures and crashes in any order, against the naive model and the promises we make.
+
+After every step each connection has been sent exactly what the model foretells, in that order, no later and no sooner;
+the broker's counts equal naive counts; and the promises of the design hold, which are checked without the model's help
+where that is possible: against the table, and against what clients were told.
+"""
+
+from typing import Final
+
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from gearmand_py.server import packets
+from gearmand_py.server.codec import Connection
+from gearmand_py.server.packets import RESPONSE
+from gearmand_py.storage.base import DEAD, JobRecord
+from tests.core import PREFIX, Core, Said, said
+from tests.properties.model import Model, ModelJob, ModelPeer, State, key_of
+
+SUBMITS: Final = {
+    packets.SUBMIT_JOB_HIGH: (0, False),
+    packets.SUBMIT_JOB: (1, False),
+    packets.SUBMIT_JOB_LOW: (2, False),
+    packets.SUBMIT_JOB_HIGH_BG: (0, True),
+    packets.SUBMIT_JOB_BG: (1, True),
+    packets.SUBMIT_JOB_LOW_BG: (2, True),
+}
+MOST_PEERS: Final = 5
+
+ANY: Final = st.integers(0, 1000)  # which of those there are, modulo their number
+FUNCTIONS: Final = st.sampled_from([b"f", b"g"])
+UNIQUES: Final = st.sampled_from([b"", b"k", b"k", b"l", b"-"])
+DATA: Final = st.sampled_from([b"", b"one", b"two"])
+
+
+class Machine(RuleBasedStateMachine):
+    @initialize(job_retries=st.sampled_from([-1, 1, 2]), worker_wakeup=st.sampled_from([0, 0, 1, 2]))
+    def start(self, job_retries: int, worker_wakeup: int) -> None:
+        self.core = Core(job_retries=job_retries, worker_wakeup=worker_wakeup)
+        self.model = Model(job_retries, worker_wakeup)
+        self.acknowledged: dict[bytes, ModelJob] = {}  # what clients were told
+        for _ in range(3):
+            self.connect()
+        self.can_do(0, b"f", 0)
+
+    # ---- helpers
+
+    def peer(self, number: int) -> ModelPeer:
+        return self.model.peers[number % len(self.model.peers)]
+
+    def tick(self) -> None:
+        """Every event begins with what is due."""
+        self.model.pass_time(self.core.now, self.core.wall)
+
+    def send(self, peer: ModelPeer, kind: int, *arguments: bytes) -> None:
+        self.tick()
+        self.core.send(peer.peer, kind, *arguments)
+
+    def last_said(self, peer: ModelPeer) -> Said:
+        """The last packet for the peer, be it sent or held."""
+        data = peer.peer.tail[-1] if peer.peer.held else self.core._sent[peer.peer]
+        codec = Connection(RESPONSE)
+        return [said(kind, body) for kind, body in codec.feed(data)][-1]
+
+    # ---- connections
+
+    @precondition(lambda self: len(self.model.peers) < MOST_PEERS)
+    @rule()
+    def connect(self) -> None:
+        self.model.connect(self.core.connect())
+
+    @precondition(lambda self: self.model.peers)
+    @rule(number=ANY)
+    def disconnect(self, number: int) -> None:
+        peer = self.peer(number)
+        self.tick()
+        self.model.disconnect(peer)
+        self.core.disconnect(peer.peer)
+
+    @precondition(lambda self: self.model.peers)
+    @rule(number=ANY, text=DATA)
+    def echo(self, number: int, text: bytes) -> None:
+        peer = self.peer(number)
+        self.send(peer, packets.ECHO_REQ, text)
+        peer.expect((packets.ECHO_RES, text))
+
+    # ---- clients
+
+    @precondition(lambda self: self.model.peers)
+    @rule(number=ANY, kind=st.sampled_from(list(SUBMITS)), function=FUNCTIONS, unique=UNIQUES, data=DATA)
+    def submit(self, number: int, kind: int, function: bytes, unique: bytes, data: bytes) -> None:
+        peer = self.peer(number)
+        priority, background = SUBMITS[kind]
+        self.send(peer, kind, function, unique, data)
+        self.submitted(peer, function, unique, data, priority=priority, background=background)
+
+    @precondition(lambda self: self.model.peers)
+    @rule(number=ANY, function=FUNCTIONS, unique=UNIQUES, data=DATA, delay=st.integers(-1, 4))
+    def submit_later(self, number: int, function: bytes, unique: bytes, data: bytes, delay: int) -> None:
+        peer = self.peer(number)
+        run_at = int(self.core.wall) + delay
+        self.send(peer, packets.SUBMIT_JOB_EPOCH, function, unique, b"%d" % run_at, data)
+        self.submitted(
+            peer, function, unique, data, priority=1, background=True, run_at=run_at if run_at > self.core.wall else 0
+        )
+
+    def submitted(
+        self,
+        peer: ModelPeer,
+        function: bytes,
+        unique: bytes,
+        data: bytes,
+        *,
+        priority: int,
+        background: bool,
+        run_at: int = 0,
+    ) -> None:
+        newest = max(self.core.broker.jobs)
+        self.model.submit(
+            peer,
+            function,
+            unique,
+            data,
+            priority=priority,
+            background=background,
+            run_at=run_at,
+            handle=PREFIX + b"%d" % newest,
+        )
+
+    @precondition(lambda self: self.model.peers and (self.model.jobs or self.model.past))
+    @rule(number=ANY, which=ANY)
+    def get_status(self, number: int, which: int) -> None:
+        peer = self.peer(number)
+        job = self.any_job(which)
+        self.send(peer, packets.GET_STATUS, job.handle)
+        known, running = job.state is not State.GONE, job.state is State.RUNNING
+        progress = job.status if known else (b"0", b"0")
+        peer.expect((packets.STATUS_RES, job.handle, b"%d" % known, b"%d" % running, *progress))
+
+    @precondition(lambda self: self.model.peers)
+    @rule(number=ANY, unique=st.sampled_from([b"k", b"l", b"none", b"-", b""]))
+    def get_status_unique(self, number: int, unique: bytes) -> None:
+        found = [job for job in self.model.jobs if unique not in (b"", b"-") and job.unique == unique]
+        if len(found) > 1:  # it ignores the function, so which of them it tells of is not said
+            return
+        peer = self.peer(number)
+        self.send(peer, packets.GET_STATUS_UNIQUE, unique)
+        job = found[0] if found else None
+        running = job is not None and job.state is State.RUNNING
+        progress = job.status if job else (b"0", b"0")
+        waiting = len(job.clients) if job else 0
+        peer.expect(
+            (packets.STATUS_RES_UNIQUE, unique, b"%d" % len(found), b"%d" % running, *progress, b"%d" % waiting)
+        )
+
+    # ---- workers
+
+    @precondition(lambda self: self.model.peers)
+    @rule(number=ANY, function=FUNCTIONS, seconds=st.sampled_from([0, 0, 2]))
+    def can_do(self, number: int, function: bytes, seconds: int) -> None:
+        peer = self.peer(number)
+        if seconds:
+            self.send(peer, packets.CAN_DO_TIMEOUT, function, b"%d" % (1000 * seconds))
+        else:
+            self.send(peer, packets.CAN_DO, function)
+        self.model.can_do(peer, function, seconds)
+
+    @precondition(lambda self: self.model.peers)
+    @rule(number=ANY, function=FUNCTIONS)
+    def cannot_do(self, number: int, function: bytes) -> None:
+        peer = self.peer(number)
+        self.send(peer, packets.CANT_DO, function)
+        self.model.cannot_do(peer, function)
+
+    @precondition(lambda self: self.model.peers)
+    @rule(number=ANY)
+    def reset_abilities(self, number: int) -> None:
+        peer = self.peer(number)
+        self.send(peer, packets.RESET_ABILITIES)
+        self.model.reset(peer)
+
+    @precondition(lambda self: self.model.peers)
+    @rule(number=ANY)
+    def sleep(self, number: int) -> None:
+        peer = self.peer(number)
+        self.send(peer, packets.PRE_SLEEP)
+        self.model.sleep(peer)
+
+    @precondition(lambda self: self.model.peers)
+    @rule(number=ANY)
+    def grab(self, number: int) -> None:
+        self.grab_and_look(self.peer(number))
+
+    @precondition(lambda self: any(peer.functions for peer in self.model.peers))
+    @rule(number=ANY)
+    def grab_by_a_worker(self, number: int) -> None:
+        workers = [peer for peer in self.model.peers if peer.functions]
+        self.grab_and_look(workers[number % len(workers)])
+
+    def grab_and_look(self, peer: ModelPeer) -> None:
+        self.model.rouse(peer)
+        candidates = self.model.heads(list(peer.functions))
+        self.send(peer, packets.GRAB_JOB_UNIQ)
+        answer = self.last_said(peer)
+        if not candidates:
+            assert answer == (packets.NO_JOB,)
+            peer.expect(answer)
+            return
+        (job,) = [job for job in candidates if job.handle == answer[1]]
+        if job.background and not job.foreground_once:
+            assert job.id in self.core.table.rows, "a background job was handed out before its commit"
+        peer.expect((packets.JOB_ASSIGN_UNIQ, job.handle, job.function, job.unique, job.data))
+        self.model.assign(peer, job, self.core.now)
+
+    @precondition(lambda self: any(peer.running for peer in self.model.peers))
+    @rule(which=ANY, percent=st.sampled_from([b"10", b"99"]))
+    def report_status(self, which: int, percent: bytes) -> None:
+        job, worker = self.running_job(which)
+        self.send(worker, packets.WORK_STATUS, job.handle, percent, b"100")
+        job.status = (percent, b"100")
+        self.model.tell(job, (packets.WORK_STATUS, job.handle, percent, b"100"))
+
+    @precondition(lambda self: any(peer.running for peer in self.model.peers))
+    @rule(which=ANY, kind=st.sampled_from([packets.WORK_COMPLETE, packets.WORK_FAIL, packets.WORK_EXCEPTION]))
+    def report_end(self, which: int, kind: int) -> None:
+        job, worker = self.running_job(which)
+        data = [] if kind == packets.WORK_FAIL else [b"result"]
+        self.send(worker, kind, job.handle, *data)
+        if kind == packets.WORK_COMPLETE:
+            self.model.tell(job, (kind, job.handle, *data))
+        else:
+            self.model.tell_failed(job)
+        self.model.end(job)
+
+    def running_job(self, which: int) -> tuple[ModelJob, ModelPeer]:
+        running = [(job, peer) for peer in self.model.peers for job in peer.running]
+        return running[which % len(running)]
+
+    @precondition(lambda self: self.model.peers and (self.model.jobs or self.model.past))
+    @rule(number=ANY, which=ANY)
+    def report_on_any_job(self, number: int, which: int) -> None:
+        """Only who runs a job may report on it; the late result of a cancelled one is dropped."""
+        peer = self.peer(number)
+        job = self.any_job(which)
+        if job in peer.running:
+            return
+        self.send(peer, packets.WORK_COMPLETE, job.handle, b"late")
+        if job.handle in peer.discarded:
+            peer.discarded.remove(job.handle)
+        else:
+            peer.expect((packets.ERROR, b"JOB_NOT_FOUND", b"Job given in work result not found"))
+
+    def any_job(self, which: int) -> ModelJob:
+        jobs = [*self.model.jobs, *self.model.past[-5:]]
+        return jobs[which % len(jobs)]
+
+    # ---- the operator
+
+    @precondition(lambda self: self.model.jobs or self.model.past)
+    @rule(which=ANY)
+    def cancel(self, which: int) -> None:
+        job = self.any_job(which)
+        if job.state is State.HELD:
+            return
+        self.tick()
+        operator = self.core.connect()
+        self.core.feed(operator, b"cancel job %b\n" % job.handle)
+        if job.state is State.GONE and not job.dead:
+            assert self.core.raw(operator) == b"ERR UNKNOWN_JOB\r\n"
+        elif job.dead:
+            job.dead = False
+            job.row_until = self.model.open
+        else:
+            if job.worker is not None:
+                job.worker.discarded.append(job.handle)
+            self.model.tell_failed(job)
+            self.model.end(job)
+        self.core.disconnect(operator)
+
+    # ---- the clock
+
+    @rule(seconds=st.sampled_from([0.5, 1.0, 2.0, 5.0]))
+    def advance(self, seconds: float) -> None:
+        self.core.advance(seconds)
+        self.tick()
+
+    # ---- the database
+
+    @precondition(lambda self: not self.core.in_flight)
+    @rule()
+    def take(self) -> None:
+        self.core.take()
+        self.model.open += 1
+
+    @precondition(lambda self: self.core.in_flight)
+    @rule()
+    def commit(self) -> None:
+        self.tick()
+        self.core.commit()
+        self.model.committed(self.model.open - 1)
+
+    @precondition(lambda self: self.core.in_flight)
+    @rule(unknown=st.booleans(), stored=st.booleans(), completions=st.booleans())
+    def refuse(self, unknown: bool, stored: bool, completions: bool) -> None:
+        self.tick()
+        self.core.refuse("disk full", unknown=unknown, stored=stored, completions=completions)
+        self.model.refused(
+            self.model.open - 1,
+            (packets.ERROR, b"QUEUE_ERROR", b"disk full"),
+            unknown=unknown,
+            completions=completions and not unknown,
+        )
+
+    @rule(stored=st.booleans())
+    def crash(self, stored: bool) -> None:
+        landing = {row.id for row in self.core.in_flight[1].inserts} if self.core.in_flight and stored else set()
+        self.core.crash(stored=stored)
+        rows = self.core.table.rows
+        for handle, job in self.acknowledged.items():
+            assert job.id in rows or job.state is State.GONE, f"acknowledged job {handle!r} is lost"
+        must = {job.id for job in self.live_rows()}
+        may = {job.id for job in self.model.jobs + self.model.past if job.row_until}
+        assert must - may <= set(rows) <= must | may | landing
+        self.check_rows()
+        self.model.restored([row for _, row in sorted(rows.items())], self.core.wall)
+
+    def live_rows(self) -> list[ModelJob]:
+        """The jobs whose rows are in the table for sure, dead ones too, if none of their changes is on its way."""
+        live = [job for job in self.model.jobs if job.background and not job.batch]
+        return live + [job for job in self.model.past if job.dead and not job.batch]
+
+    def check_rows(self) -> None:
+        known = {job.id: job for job in self.model.jobs + self.model.past}
+        for id_, row in self.core.table.rows.items():
+            job = known[id_]
+            same = JobRecord(
+                id_, job.function, job.unique or None, job.priority, row.attempts, 0, row.run_at, None, job.data
+            )
+            assert row == same
+            assert row.attempts <= job.attempts
+            assert row.run_at in (job.run_at, DEAD)
+
+    # ---- what holds after every step
+
+    @invariant()
+    def everybody_was_told_what_the_model_says(self) -> None:
+        for peer in self.model.peers:
+            got = self.core.received(peer.peer)
+            due = self.model.due(peer)
+            assert got == [expected.said for expected in due]
+            for expected in due:
+                if expected.job is not None:
+                    self.check_acknowledged(expected.job)
+
+    def check_acknowledged(self, job: ModelJob) -> None:
+        self.acknowledged[job.handle] = job
+        assert job.id in self.core.table.rows or job.state is State.GONE, "acknowledged before its commit"
+
+    @invariant()
+    def counts_are_naive_counts(self) -> None:
+        self.core.check()
+        broker, jobs = self.core.broker, self.model.jobs
+        assert {job.id for job in jobs} == set(broker.jobs)
+        for function in broker.functions.values():
+            own = [job for job in jobs if job.function == function.name]
+            assert function.total == len(own)
+            assert function.running == sum(job.state is State.RUNNING for job in own)
+            for priority, queue in enumerate(function.queues):
+                assert queue.size == sum(job.state is State.WAITING and job.priority == priority for job in own)
+        assert len(broker.delayed) == sum(job.state is State.DELAYED for job in jobs)
+        assert len(broker.timeouts) == sum(job.deadline is not None for job in jobs)
+
+    @invariant()
+    def one_live_job_for_each_function_and_unique(self) -> None:
+        keys = [key for job in self.model.jobs if (key := key_of(job.function, job.unique, job.data)) is not None]
+        assert len(keys) == len(set(keys))
+
+    @invariant()
+    def deadlines_are_those_of_jobs(self) -> None:
+        core, jobs = self.core, self.model.jobs
+        waits = [job.deadline - core.now for job in jobs if job.deadline is not None]
+        waits += [job.run_at - core.wall for job in jobs if job.state is State.DELAYED]
+        assert core.broker.next_deadline(core.now, core.wall) == max(0, min(waits, default=float("inf")))
+
+    @invariant()
+    def what_is_settled_is_in_the_table(self) -> None:
+        if self.core.broker.batch.empty and not self.core.in_flight:
+            rows = self.core.table.rows
+            expected = {job.id: (job.attempts, DEAD if job.dead else job.run_at) for job in self.live_rows()}
+            assert {id_: (row.attempts, row.run_at) for id_, row in rows.items()} == expected
+            self.check_rows()
+
+    def teardown(self) -> None:
+        """When all has been committed and everybody has gone, only background jobs are left."""
+        if not hasattr(self, "core"):
+            return
+        while self.core.in_flight or not self.core.broker.batch.empty:
+            if not self.core.in_flight:
+                self.take()
+            self.commit()
+        self.everybody_was_told_what_the_model_says()
+        assert not any(peer.expected for peer in self.model.peers)
+        while self.model.peers:
+            self.disconnect(0)
+            self.core.check()
+        self.core.commit()
+        broker = self.core.broker
+        assert not broker.peers
+        assert len(broker.timeouts) == 0
+        assert broker.batch.empty
+        assert all(job.background and job.id in self.core.table.rows for job in broker.jobs.values())
+        assert all(not function.workers and not function.sleepers for function in broker.functions.values())
+
+
+TestMachine = Machine.TestCase
