@@ -7,7 +7,7 @@ record is consistent in itself, and what it saw before is before what it sent af
 
 import socket
 from collections import Counter, deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from selectors import EVENT_READ, EVENT_WRITE, DefaultSelector
 from struct import Struct
 from threading import Condition, Thread
@@ -46,8 +46,8 @@ class Record:
     def __init__(self) -> None:
         self.submitted = 0  # the next sequence number
         self.acknowledged: set[int] = set()
-        self.refused: Counter[bytes] = Counter()  # by reason
-        self.executed: Counter[int] = Counter()  # how often each was handed out
+        self.refused: dict[int, bytes] = {}  # and why
+        self.executed: Counter[int] = Counter()  # how often each
         self.anomalies: list[str] = []
         self._events = 0
         self._sent_at: dict[int, int] = {}  # since the last restart
@@ -66,14 +66,21 @@ class Record:
         """JOB_CREATED came."""
         self.acknowledged.add(sequence)
 
-    def execute(self, sequence: int) -> None:
+    def refuse(self, sequence: int, error: bytes) -> None:
+        """ERROR came."""
+        self.refused[sequence] = error
+
+    def hand_out(self, sequence: int) -> None:
         """A worker got the job."""
-        self.executed[sequence] += 1
         if sequence in self._handed_out:
             self.anomalies.append(f"job {sequence} was handed out twice without a restart")
         if sequence in self._gone:
             self.anomalies.append(f"job {sequence} came back although its completion was on disk")
         self._handed_out.add(sequence)
+
+    def execute(self, sequence: int) -> None:
+        """A worker did the job."""
+        self.executed[sequence] += 1
 
     def complete(self, sequence: int) -> None:
         """The server has read the worker's WORK_COMPLETE: it answered what was sent after it."""
@@ -93,7 +100,7 @@ class Record:
 
     @property
     def lost(self) -> set[int]:
-        """Acknowledged and never handed out."""
+        """Acknowledged and never done."""
         return self.acknowledged - self.executed.keys()
 
     def _now(self) -> int:
@@ -168,7 +175,7 @@ class Submitter(Link):
             self.record.acknowledge(sequence)
             self._check_order(id_of(body) or 0)
         elif kind == packets.ERROR:
-            self.record.refused[body] += 1
+            self.record.refuse(sequence, body)
         else:
             self.record.anomalies.append(f"a submitter was sent {packets.name(kind)}")
         self.start()
@@ -180,11 +187,12 @@ class Submitter(Link):
 
 
 class Worker(Link):
-    """Runs jobs of its functions: records each, and completes it at once."""
+    """Does jobs of its functions, each at once; an idle one takes a job and never ends it."""
 
-    def __init__(self, connected: socket.socket, record: Record, functions: Sequence[bytes]) -> None:
+    def __init__(self, connected: socket.socket, record: Record, functions: Sequence[bytes], *, idle: bool) -> None:
         super().__init__(connected, record)
         self._functions = functions
+        self._idle = idle
         self._completed: int | None = None  # the job completed last, until the server answers the grab sent behind it
 
     def start(self) -> None:
@@ -208,8 +216,12 @@ class Worker(Link):
 
     def _run(self, body: bytes) -> None:
         handle, _, payload = body.split(b"\0", 2)
-        self._completed = sequence_of(payload)
-        self.record.execute(self._completed)
+        sequence = sequence_of(payload)
+        self.record.hand_out(sequence)
+        if self._idle:
+            return
+        self.record.execute(sequence)
+        self._completed = sequence
         self.out += packets.request(packets.WORK_COMPLETE, handle, b"") + packets.request(packets.GRAB_JOB)
 
 
@@ -223,6 +235,7 @@ class Load:
     """A number of connections to a server, served by a thread of their own until all are gone or `stop` is called.
 
     `submitted` are the functions of the jobs, `worked` those that the workers can do: what is not among these waits.
+    `idlers` are workers that take a job and never end it: it must come back after a restart.
     """
 
     def __init__(
@@ -235,11 +248,12 @@ class Load:
         submitters: int = 8,
         window: int = 64,
         workers: int = 8,
+        idlers: int = 2,
     ) -> None:
         self.record = record
         self._selector = DefaultSelector()
-        for _ in range(workers):
-            self._add(Worker(connect(port), record, worked))
+        for number in range(workers + idlers):
+            self._add(Worker(connect(port), record, worked, idle=number < idlers))
         for _ in range(submitters):
             self._add(Submitter(connect(port), record, submitted, window))
         self._stopping = False
@@ -273,14 +287,15 @@ class Load:
         self._selector.unregister(link.socket)
         link.socket.close()
 
-    def wait_for(self, acknowledged: int = 0, executed: int = 0) -> None:
-        """Wait until the record has come to these numbers."""
+    def wait_until(self, condition: Callable[[], bool]) -> None:
+        """Wait until this holds for the record; it is looked at whenever that may have changed."""
         with self._changed:
-            came = self._changed.wait_for(
-                lambda: len(self.record.acknowledged) >= acknowledged and len(self.record.executed) >= executed,
-                DEADLINE,
-            )
-        assert came, f"not {acknowledged} acknowledged and {executed} executed within {DEADLINE} s"
+            holds = self._changed.wait_for(condition, DEADLINE)
+        record = self.record
+        assert holds, (
+            f"not within {DEADLINE} s; jobs acknowledged: {len(record.acknowledged)}, refused: {len(record.refused)}, "
+            f"executed: {len(record.executed)}"
+        )
 
     def goes_on_for(self, seconds: float) -> bool:
         """Whether, after that time, there still are connections."""
@@ -310,6 +325,7 @@ def drain(port: int, record: Record, function: bytes) -> list[Execution]:
         while (packet := worker.receive(DEADLINE))[0] == packets.JOB_ASSIGN:
             handle, _, payload = worker.split(packet, 3)
             sequence = sequence_of(payload)
+            record.hand_out(sequence)
             record.execute(sequence)
             done.append(Execution(id_of(handle) or 0, sequence))
             worker.send(packets.WORK_COMPLETE, handle, b"")

@@ -1,5 +1,6 @@
 """`gearmand-py` in processes of its own, and what tests of it have in common."""
 
+import socket
 import sqlite3
 from collections.abc import Mapping, Sequence
 from contextlib import closing
@@ -101,6 +102,13 @@ class Worker:
     def close(self) -> None:
         """Leave; a job in hand goes back to its queue."""
         self.client.close()
+
+
+def free_port() -> int:
+    """A port on which nobody listens."""
+    with socket.create_server((HOST, 0)) as listening:
+        port: int = listening.getsockname()[1]
+        return port
 
 
 @cache

@@ -148,7 +148,7 @@ def test_an_address_of_another_host_is_told(gearmand_py: GearmandPy, tmp_path: P
 @pytest.mark.parametrize(
     ("database", "message"),
     [
-        ("sqlite:////", "/ is a directory: give --database the path of a file in it"),
+        ("sqlite:////", "sqlite://// does not name a file: use sqlite:////absolute/path"),
         ("queue.db", "'queue.db' is not a database URL: use sqlite:////path/to/queue.db"),
         ("oracle://scott:tiger@host/x", "oracle: is not a database this version can use: use sqlite:////path/to/queue"),
     ],

@@ -3,6 +3,7 @@
 import os
 import signal
 import socket
+import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, suppress
 from threading import Thread
@@ -18,6 +19,7 @@ from tests.harness.server import HOST, Server
 
 SIGNALS: Final = [signal.SIGTERM, signal.SIGINT]
 IN_FLIGHT: Final = 64
+STOPPED_AT_ONCE: Final = 1
 
 
 class Submitter:
@@ -101,13 +103,17 @@ def test_everybody_is_hung_up_on(server: Server, number: signal.Signals) -> None
     assert server.wait() == STOPPED
 
 
-def test_a_second_signal_does_not_hurt(server: Server) -> None:
-    with server.connect() as client:
-        handles = [client.ask(packets.SUBMIT_JOB_BG, b"f", b"", b"", answer=packets.JOB_CREATED) for _ in range(3)]
-        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGTERM):
+def test_a_second_signal_does_not_wait_for_a_database_that_is_locked(server: Server) -> None:
+    with server.connect() as client, closing(sqlite3.connect(server.database, isolation_level=None)) as other:
+        client.ask(packets.SUBMIT_JOB_BG, b"f", b"", b"stored", answer=packets.JOB_CREATED)
+        other.execute("BEGIN IMMEDIATE")
+        client.send(packets.SUBMIT_JOB_BG, b"f", b"", b"in flight")
+        for number in (signal.SIGSTOP, *SIGNALS, signal.SIGCONT):  # both at once, however fast it stops
             os.kill(server.pid, number)
-    assert server.wait() == STOPPED
-    assert len(rows(server.database, "SELECT id FROM gearman_job")) == len(handles)
+        with pytest.raises(ConnectionLost):
+            client.receive(timeout=10)
+        assert server.wait() == STOPPED_AT_ONCE
+        assert other.execute("SELECT data FROM gearman_job").fetchall() == [(b"stored",)]
 
 
 def test_finished_jobs_are_deleted_before_the_end(server: Server) -> None:

@@ -4,6 +4,7 @@ import os
 import signal
 import sys
 import time
+from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Final
@@ -11,7 +12,7 @@ from typing import Final
 import pytest
 
 from gearmand_py.server import packets
-from tests.command.running import GearmandPy, Worker, rows
+from tests.command.running import GearmandPy, Worker, free_port, rows
 from tests.harness.server import Server
 
 FAILED: Final = 1
@@ -23,6 +24,30 @@ ON_A_TERMINAL: Final = (
     "-c",
     "import os, pty, sys; sys.exit(os.waitstatus_to_exitcode(pty.spawn(sys.argv[1:])))",
 )
+
+
+class Gate:
+    """Holds a command up: it runs `wait`, and goes on once for each `open`."""
+
+    def __init__(self, path: Path) -> None:
+        os.mkfifo(path)
+        self.wait = f"read _ < '{path}'"
+        self._pipe = os.open(path, os.O_RDWR)
+
+    def open(self) -> None:
+        """Let the command go on."""
+        os.write(self._pipe, b"\n")
+
+    def close(self) -> None:
+        """Let go of the pipe."""
+        os.close(self._pipe)
+
+
+@pytest.fixture
+def gate(tmp_path: Path) -> Iterator[Gate]:
+    """Holds a worker's command up."""
+    with closing(Gate(tmp_path / "gate")) as gate:
+        yield gate
 
 
 # ---- in the foreground
@@ -147,16 +172,14 @@ def test_a_worker_ends_after_its_count(client: GearmandPy) -> None:
     assert client.output("status", "--raw") == "f\t1\t0\t0"
 
 
-def test_a_worker_that_is_told_to_stop_finishes_its_job(client: GearmandPy, tmp_path: Path) -> None:
-    os.mkfifo(tmp_path / "go on")
-    command = f"echo began >&2; cat '{tmp_path}/go on'"
-    worker = client.start("work", "f", "--", "sh", "-c", command)
+def test_a_worker_that_is_told_to_stop_finishes_its_job(client: GearmandPy, gate: Gate) -> None:
+    worker = client.start("work", "f", "--", "sh", "-c", f"echo began >&2; {gate.wait}; echo done")
     submitting = client.start("submit", "f")
     worker.expect_error(b"began")
     os.kill(worker.pid, signal.SIGTERM)
     worker.expect_error(b"stopping after job H:")
-    (tmp_path / "go on").write_text("done")
-    assert submitting.result() == b"done"
+    gate.open()
+    assert submitting.result() == b"done\n"
     assert worker.wait() == 0
 
 
@@ -179,18 +202,16 @@ def test_a_worker_outlives_its_server(client: GearmandPy, server: Server) -> Non
 
 
 def test_a_job_in_hand_is_run_again_when_the_server_was_killed_meanwhile(
-    client: GearmandPy, server: Server, tmp_path: Path
+    client: GearmandPy, server: Server, gate: Gate
 ) -> None:
-    os.mkfifo(tmp_path / "go on")
-    command = f"cat >&2; cat '{tmp_path}/go on'"
     client.output("submit", "-b", "f", "job ")
-    worker = client.start("work", "--count", "1", "f", "--", "sh", "-c", command)
+    worker = client.start("work", "--count", "1", "f", "--", "sh", "-c", f"cat >&2; {gate.wait}")
     worker.expect_error(b"job ")
     server.restart()
-    (tmp_path / "go on").write_text("")
+    gate.open()
     worker.expect_error(rb"\(job H:\S+ goes back to its queue\); reconnecting")
     worker.expect_error(b"again\njob ")
-    (tmp_path / "go on").write_text("")
+    gate.open()
     assert worker.wait() == 0
     assert rows(server.database, "SELECT * FROM gearman_job") == []
 
@@ -201,15 +222,13 @@ def test_a_job_in_hand_is_run_again_when_the_server_was_killed_meanwhile(
 @pytest.mark.parametrize(
     "words", [["submit", "f", "x"], ["submit", "-b", "f", "x"], ["work", "f", "cat"], ["status"], ["ping"]]
 )
-def test_without_a_server_it_is_told_how_to_start_one(
-    gearmand_py: GearmandPy, server: Server, words: list[str]
-) -> None:
-    server.kill()
-    ended = gearmand_py.at(server.port).run(*words)
+def test_without_a_server_it_is_told_how_to_start_one(gearmand_py: GearmandPy, words: list[str]) -> None:
+    port = free_port()
+    ended = gearmand_py.at(port).run(*words)
     assert (ended.status, ended.stdout) == (NO_SERVER, b"")
     assert ended.stderr == (
-        f"Error: cannot reach 127.0.0.1:{server.port}: Connection refused. "
-        f"Is gearmand-py running there? Start it with: gearmand-py --port {server.port}\n"
+        f"Error: cannot reach 127.0.0.1:{port}: Connection refused. "
+        f"Is gearmand-py running there? Start it with: gearmand-py --port {port}\n"
     )
 
 

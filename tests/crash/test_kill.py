@@ -10,13 +10,14 @@ import sqlite3
 from array import array
 from contextlib import closing
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Final
 
 import pytest
 
+from gearmand_py.server import packets
 from tests.conftest import StartServer
 from tests.harness.process import Process
-from tests.harness.server import HOST, Server
+from tests.harness.server import COMMAND, HOST, Server
 from tests.load import Execution, Load, Record, drain, priority_of
 
 ROUNDS: Final = int(os.environ.get("CRASH_ROUNDS", "5"))
@@ -29,64 +30,58 @@ MOST_JOBS: Final = 5000  # in a round, until the server is killed
 LONGEST_EXTRA: Final = 0.05  # seconds; longer than a batch takes, so that any moment of it may be the last
 
 
-class Round(Protocol):
-    """Load that is running."""
-
-    def wait_until_underway(self, chance: random.Random) -> None:
-        """Wait for a random number of jobs."""
-
-    def goes_on_for(self, seconds: float) -> bool:
-        """Whether it still does after that time."""
-
-    def end(self) -> None:
-        """The server is gone: complete the record."""
-
-
 class PythonRound:
-    """8 submitters with 64 jobs in flight each, of two functions and all priorities, and 8 workers for one of them."""
+    """8 submitters with 64 jobs in flight each, of two functions and all priorities; 8 workers for one of these."""
 
-    def __init__(self, server: Server, record: Record, _folder: Path) -> None:
+    same_priority = False
+
+    def __init__(self, server: Server, record: Record, _folder: Path, chance: random.Random) -> None:
         self._record = record
-        self._before = len(record.acknowledged), len(record.executed)
+        self._acknowledged = len(record.acknowledged) + chance.randint(1, MOST_JOBS)
+        self._executed = len(record.executed) + chance.randint(1, MOST_JOBS // 4)
         self._load = Load(server.port, record, submitted=(NOW, LATER), worked=(NOW,))
 
-    def wait_until_underway(self, chance: random.Random) -> None:
-        acknowledged, executed = self._before
-        self._load.wait_for(
-            acknowledged=acknowledged + chance.randint(1, MOST_JOBS),
-            executed=executed + chance.randint(1, MOST_JOBS // 4),
-        )
+    def wait(self) -> None:
+        """Until a random number of jobs was acknowledged, and of others executed."""
+        self._load.wait_until(lambda: len(self._record.acknowledged) >= self._acknowledged)
+        self._load.wait_until(lambda: len(self._record.executed) >= self._executed)
 
     def goes_on_for(self, seconds: float) -> bool:
+        """Whether the server still is there after that time."""
         return self._load.goes_on_for(seconds)
 
     def end(self) -> None:
+        """The server is gone: complete the record."""
         self._load.stop()
 
 
 class GearloadRound:
-    """The same numbers of connections; the submitters are gearload's, whose jobs are all alike."""
+    """The same with the submitters of gearload, whose jobs are all of one function and priority."""
 
     JOBS: Final = 50_000  # more than the server takes until it is killed
+    same_priority = True
 
-    def __init__(self, server: Server, record: Record, folder: Path) -> None:
+    def __init__(self, server: Server, record: Record, folder: Path, chance: random.Random) -> None:
         assert GEARLOAD
         self._record = record
+        self._executed = len(record.executed) + chance.randint(1, MOST_JOBS // 4)
         self._log = folder / f"acknowledged.{record.submitted}"
-        self._executed = len(record.executed)
         self._load = Load(server.port, record, submitted=(), worked=(NOW,), submitters=0)
         connections = ["-H", HOST, "-p", str(server.port), "-c", "8", "-w", "64"]
         jobs = ["-f", NOW.decode(), "-n", str(self.JOBS), "-S", str(record.submitted), "-u", "uuid"]
         self._submitters = Process([GEARLOAD, "submit", *connections, *jobs, "-A", str(self._log)])
         record.submitted += self.JOBS
 
-    def wait_until_underway(self, chance: random.Random) -> None:
-        self._load.wait_for(executed=self._executed + chance.randint(1, MOST_JOBS // 4))
+    def wait(self) -> None:
+        """Until a random number of jobs was executed; gearload does not tell how many were acknowledged until then."""
+        self._load.wait_until(lambda: len(self._record.executed) >= self._executed)
 
     def goes_on_for(self, seconds: float) -> bool:
+        """Whether the server still is there after that time."""
         return self._load.goes_on_for(seconds)
 
     def end(self) -> None:
+        """The server is gone: complete the record."""
         self._load.stop()
         with self._submitters:
             assert self._submitters.wait() in (0, 1)  # all jobs acknowledged, or the server gone before
@@ -95,20 +90,19 @@ class GearloadRound:
         self._record.acknowledged.update(acknowledged)
 
 
+Round = PythonRound | GearloadRound
 ROUND_TYPES: Final = (PythonRound, GearloadRound) if GEARLOAD else (PythonRound,)
 
 
 @pytest.mark.parametrize("round_type", ROUND_TYPES)
-def test_no_acknowledged_job_is_lost(
-    start_server: StartServer, tmp_path: Path, round_type: type[PythonRound | GearloadRound]
-) -> None:
+def test_no_acknowledged_job_is_lost(start_server: StartServer, tmp_path: Path, round_type: type[Round]) -> None:
     seed = int(SEED) if SEED else random.SystemRandom().randrange(10**6)
     print(f"CRASH_SEED={seed}")  # noqa: T201 - pytest shows it when the test fails
     chance = random.Random(seed)
     record = Record()
     server = start_server()
     for _ in range(ROUNDS):
-        run_and_kill(server, round_type(server, record, tmp_path), chance)
+        run_and_kill(server, round_type(server, record, tmp_path, chance), chance)
         record.restart()
         server.restart()
 
@@ -118,7 +112,7 @@ def test_no_acknowledged_job_is_lost(
     assert not record.refused
     assert set(record.executed) <= set(range(record.submitted))
     for executions in waiting.values():
-        assert out_of_order(executions, same_priority=round_type is GearloadRound) == []
+        assert out_of_order(executions, same_priority=round_type.same_priority) == []
     assert server.stop() == 0
     assert rows_in(server.database) == 0
     # The rounds were what they should be: there was something to lose, waiting and running.
@@ -127,10 +121,25 @@ def test_no_acknowledged_job_is_lost(
     assert len(record.executed) > sum(map(len, waiting.values()))
 
 
+def test_a_server_killed_while_it_makes_its_database(tmp_path: Path, start_server: StartServer) -> None:
+    chance = random.Random(1)
+    command = [str(COMMAND), "--port", "0", "--database", f"sqlite:///{tmp_path / 'queue.db'}"]
+    for _ in range(5):
+        with Process(command) as server:
+            server.expect_error(b"migrating")
+            server.errors.wait_end(chance.uniform(0, 0.15))  # it does not end, but is somewhere else each time
+        assert "Traceback" not in server.stderr
+        if "listening" in server.stderr:
+            (tmp_path / "queue.db").unlink()
+    server_after = start_server()
+    with server_after.connect() as client:
+        client.ask(packets.SUBMIT_JOB_BG, NOW, b"", b"", answer=packets.JOB_CREATED)
+
+
 def run_and_kill(server: Server, load: Round, chance: random.Random) -> None:
     """Let it run to a random number of jobs and some random time on, then kill the server."""
     try:
-        load.wait_until_underway(chance)
+        load.wait()
         assert load.goes_on_for(chance.uniform(0, LONGEST_EXTRA)), f"the server went by itself\n{server.stderr}"
     finally:
         server.kill()

@@ -6,7 +6,6 @@ Two things differ from a newcomer's machine. `make` is told that its environment
 
 import os
 import re
-import socket
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
@@ -16,9 +15,9 @@ from typing import Final
 
 import pytest
 
+from tests.command.running import free_port
 from tests.docs.pages import README, ROOT, blocks, section
 from tests.harness.process import Process
-from tests.harness.server import HOST
 from tests.harness.tools import need
 
 FIRST_MINUTE: Final = section(README.read_text(), "First minute")
@@ -70,12 +69,6 @@ class Machine:
         """Give a block of the README to a shell."""
         command = ["env", "-u", "XDG_STATE_HOME", "-C", str(self.home / "checkout"), "bash", "-e", "-c", block]
         return self._opened.enter_context(Process(command, environment=self.environment()))
-
-
-def free_port() -> int:
-    with socket.create_server((HOST, 0)) as listening:
-        port: int = listening.getsockname()[1]
-        return port
 
 
 @pytest.fixture

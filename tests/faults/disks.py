@@ -18,19 +18,21 @@ from tests.harness.tools import need
 
 AS_USER: Final = () if os.geteuid() == 0 else ("--user",)
 HOLD: Final = 'mount -t tmpfs -o "size=$2" tmpfs "$1" && echo mounted && exec cat'
+# Room for SQLite's log at the length where it is written back, and for the jobs of a minute.
+SIZE: Final = 32 * 1024 * 1024
 BALLAST: Final = "ballast"
 BLOCK: Final = 4096
 
 
 class Disk:
-    """A file system of `size` bytes at the directory `mount`, seen only from inside."""
+    """A file system of SIZE bytes at the directory `mount`, seen only from inside."""
 
-    def __init__(self, mount: Path, size: int) -> None:
+    def __init__(self, mount: Path) -> None:
         self.mount = mount
         mount.mkdir()
         map_root = ("--map-root-user",) if AS_USER else ()
         namespace = [need("unshare"), *AS_USER, *map_root, "--mount", "--propagation", "private"]
-        self._holder = Process([*namespace, "sh", "-c", HOLD, "hold", str(mount), str(size)], stdin=None)
+        self._holder = Process([*namespace, "sh", "-c", HOLD, "hold", str(mount), str(SIZE)], stdin=None)
         try:
             self._holder.expect(b"mounted")
         except BaseException:

@@ -113,10 +113,7 @@ class Model:
     def disconnect(self, peer: ModelPeer) -> None:
         peer.closed = True
         self.peers.remove(peer)
-        self.rouse(peer)
-        peer.functions.clear()
-        for job in list(peer.running):
-            self.take_back(job)
+        self.reset(peer)
         for job in list(self.jobs):
             if peer in job.clients:
                 job.clients = [client for client in job.clients if client is not peer]
@@ -222,20 +219,24 @@ class Model:
 
     def cannot_do(self, peer: ModelPeer, function: bytes) -> None:
         if function in peer.functions:
-            del peer.functions[function]
-            if peer in self.sleepers.get(function, ()):
-                self.sleepers[function].remove(peer)
+            self.forget(peer, function)
             for job in [job for job in peer.running if job.function == function]:
                 self.take_back(job)
 
     def reset(self, peer: ModelPeer) -> None:
         """A sleeper sleeps on: only a NOOP and a GRAB_JOB end its sleep."""
-        peer.functions.clear()
-        for sleepers in self.sleepers.values():
-            if peer in sleepers:
-                sleepers.remove(peer)
+        for function in list(peer.functions):
+            self.forget(peer, function)
         for job in list(peer.running):
             self.take_back(job)
+
+    def forget(self, peer: ModelPeer, function: bytes) -> None:
+        """It may have been woken for a job, which now needs another."""
+        del peer.functions[function]
+        if peer in self.sleepers.get(function, ()):
+            self.sleepers[function].remove(peer)
+        if self.heads([function]):
+            self.wake(function, 1)
 
     # ---- running
 

@@ -25,7 +25,7 @@ SUBMITS: Final = {
     packets.SUBMIT_JOB_BG: (1, True),
     packets.SUBMIT_JOB_LOW_BG: (2, True),
 }
-MOST_PEERS: Final = 5
+MOST_PEERS: Final = 4
 
 ANY: Final = st.integers(0, 1000)  # which of those there are, modulo their number
 FUNCTIONS: Final = st.sampled_from([b"f", b"g"])
@@ -41,7 +41,9 @@ class Machine(RuleBasedStateMachine):
         self.acknowledged: dict[bytes, ModelJob] = {}  # what clients were told
         for _ in range(3):
             self.connect()
-        self.can_do(0, b"f", 0)
+        for function in (b"f", b"g"):
+            self.can_do(0, function, 0)
+        self.can_do(1, b"f", 2)
 
     # ---- helpers
 
@@ -93,6 +95,15 @@ class Machine(RuleBasedStateMachine):
         priority, background = SUBMITS[kind]
         self.send(peer, kind, function, unique, data)
         self.submitted(peer, function, unique, data, priority=priority, background=background)
+
+    @precondition(lambda self: self.model.peers and any(job.key for job in self.model.jobs))
+    @rule(number=ANY, which=ANY, kind=st.sampled_from(list(SUBMITS)))
+    def join(self, number: int, which: int, kind: int) -> None:
+        """A submission that coalesces, every other time onto a job that is on its way to the table if there is one."""
+        jobs = [job for job in self.model.jobs if job.key]
+        unstored = [job for job in jobs if job.batch]
+        job = (unstored or jobs)[which // 2 % len(unstored or jobs)] if which % 2 else jobs[which // 2 % len(jobs)]
+        self.submit(number, kind, job.function, job.unique, job.data)
 
     @precondition(lambda self: self.model.peers)
     @rule(number=ANY, function=FUNCTIONS, unique=UNIQUES, data=DATA, delay=st.integers(-1, 4))
@@ -191,13 +202,23 @@ class Machine(RuleBasedStateMachine):
     def grab(self, number: int) -> None:
         self.grab_and_look(self.peer(number))
 
-    @precondition(lambda self: any(peer.functions for peer in self.model.peers))
+    @precondition(lambda self: self.able_to_grab())
     @rule(number=ANY)
-    def grab_by_a_worker(self, number: int) -> None:
-        workers = [peer for peer in self.model.peers if peer.functions]
+    def grab_a_job(self, number: int) -> None:
+        workers = self.able_to_grab()
         self.grab_and_look(workers[number % len(workers)])
 
+    @precondition(lambda self: any(peer.running for peer in self.model.peers))
+    @rule(which=ANY)
+    def a_worker_vanishes(self, which: int) -> None:
+        _, worker = self.running_job(which)
+        self.disconnect(self.model.peers.index(worker))
+
+    def able_to_grab(self) -> list[ModelPeer]:
+        return [peer for peer in self.model.peers if self.model.heads(list(peer.functions))]
+
     def grab_and_look(self, peer: ModelPeer) -> None:
+        self.tick()
         self.model.rouse(peer)
         candidates = self.model.heads(list(peer.functions))
         self.send(peer, packets.GRAB_JOB_UNIQ)
@@ -292,16 +313,28 @@ class Machine(RuleBasedStateMachine):
         self.core.take()
         self.model.open += 1
 
-    @precondition(lambda self: self.core.in_flight)
-    @rule()
+    @rule(outcome=st.sampled_from(["committed", "committed", "refused", "crash"]), how=st.tuples(*[st.booleans()] * 3))
+    def settle(self, outcome: str, how: tuple[bool, bool, bool]) -> None:
+        """One rule for all that ends a commit, so that a lot happens before it ends."""
+        unknown, stored, completions = how
+        match outcome:
+            case "committed":
+                self.commit()
+            case "refused":
+                self.refuse(unknown=unknown, stored=stored, completions=completions)
+            case "crash":
+                self.crash(stored=stored)
+
     def commit(self) -> None:
+        if not self.core.in_flight:
+            self.take()
         self.tick()
         self.core.commit()
         self.model.committed(self.model.open - 1)
 
-    @precondition(lambda self: self.core.in_flight)
-    @rule(unknown=st.booleans(), stored=st.booleans(), completions=st.booleans())
-    def refuse(self, unknown: bool, stored: bool, completions: bool) -> None:
+    def refuse(self, *, unknown: bool, stored: bool, completions: bool) -> None:
+        if not self.core.in_flight:
+            self.take()
         self.tick()
         self.core.refuse("disk full", unknown=unknown, stored=stored, completions=completions)
         self.model.refused(
@@ -311,8 +344,7 @@ class Machine(RuleBasedStateMachine):
             completions=completions and not unknown,
         )
 
-    @rule(stored=st.booleans())
-    def crash(self, stored: bool) -> None:
+    def crash(self, *, stored: bool) -> None:
         landing = {row.id for row in self.core.in_flight[1].inserts} if self.core.in_flight and stored else set()
         self.core.crash(stored=stored)
         rows = self.core.table.rows
@@ -369,6 +401,7 @@ class Machine(RuleBasedStateMachine):
                 assert queue.size == sum(job.state is State.WAITING and job.priority == priority for job in own)
         assert len(broker.delayed) == sum(job.state is State.DELAYED for job in jobs)
         assert len(broker.timeouts) == sum(job.deadline is not None for job in jobs)
+        assert broker.dead == {job.id for job in self.model.past if job.dead}
 
     @invariant()
     def one_live_job_for_each_function_and_unique(self) -> None:
@@ -395,8 +428,6 @@ class Machine(RuleBasedStateMachine):
         if not hasattr(self, "core"):
             return
         while self.core.in_flight or not self.core.broker.batch.empty:
-            if not self.core.in_flight:
-                self.take()
             self.commit()
         self.everybody_was_told_what_the_model_says()
         assert not any(peer.expected for peer in self.model.peers)

@@ -339,6 +339,20 @@ async def test_a_removed_log_loses_nothing_while_another_program_looks_on(storag
     assert await ids_in(file) == [1, 2, 3, 4, 5, 6]
 
 
+async def test_a_removed_log_loses_nothing_while_another_program_reads(storage: SqliteStorage, file: Path) -> None:
+    with another_program(file) as other:
+        other.execute("BEGIN")
+        assert other.execute("SELECT count(*) FROM gearman_job").fetchone() == (3,)
+        await storage.commit(insert(job(4)))  # behind what the other one reads
+        file.with_name("queue.db-wal").unlink()
+        with pytest.raises(StorageUnavailable, match="was removed while in use"):
+            await storage.commit(insert(job(5)))
+        other.execute("COMMIT")
+    await storage.commit(insert(job(6)))
+    await storage.close()
+    assert await ids_in(file) == [1, 2, 3, 4, 6]
+
+
 # ---- settings
 
 

@@ -476,6 +476,21 @@ def test_deletes_of_unknown_fate_are_done_again(core: Core) -> None:
     assert core.table.rows == {}
 
 
+def test_the_last_of_two_updates_of_unknown_fate_is_stored() -> None:
+    core = Core(job_retries=3)
+    core.submit(core.connect(), b"f", kind=SUBMIT_JOB_BG)
+    for _ in range(2):
+        worker = core.worker(b"f")
+        core.grab(worker)
+        core.disconnect(worker)
+        if core.in_flight is None:
+            core.take()
+    core.refuse(unknown=True)
+    core.commit()
+
+    assert [row.attempts for row in core.table.rows.values()] == [2]
+
+
 def test_a_reason_with_any_text_can_be_told(core: Core) -> None:
     """A path in the reason may hold bytes that are no UTF-8, which Python carries as surrogates."""
     client = core.connect()

@@ -22,7 +22,7 @@ from gearmand_py.server.codec import Connection
 from gearmand_py.server.connection import FENCED_HIGH, Client, Front
 from gearmand_py.server.dispatch import Dispatch
 from gearmand_py.server.ids import Ids
-from gearmand_py.server.journal import HIGH_BYTES, HIGH_ROWS, LONGEST_BACKOFF
+from gearmand_py.server.journal import HIGH_BYTES, HIGH_ROWS, LINGER, LONGEST_BACKOFF
 from gearmand_py.storage.base import Changes, JobRecord, StorageRefused, StorageUnavailable
 
 TIMEOUT: Final = 30.0
@@ -387,7 +387,7 @@ async def test_deletes_linger_to_become_one_batch(bench: Bench) -> None:
     bench.storage.attempts.clear()
     for _ in range(3):
         worker.work_off(1)
-        await asyncio.sleep(0)
+        await asyncio.sleep(LINGER / 4)
     await moment()
     assert [len(changes.deletes) for changes in bench.storage.attempts] == [3]
     assert bench.storage.rows == {}
