@@ -12,6 +12,9 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any, Final
 
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncConnection
+
 from gearmand_py.migrations import SchemaState, state, upgrade
 from gearmand_py.server.admin import Admin
 from gearmand_py.server.broker import Broker
@@ -19,7 +22,7 @@ from gearmand_py.server.config import Settings, ensure_state_directory, made_by_
 from gearmand_py.server.connection import Front
 from gearmand_py.server.dispatch import Dispatch
 from gearmand_py.server.ids import Ids, handle_prefix
-from gearmand_py.storage.base import SchemaTooNew, SchemaTooOld
+from gearmand_py.storage.base import SchemaTooNew, SchemaTooOld, StorageError
 from gearmand_py.storage.sql import SqlStorage
 from gearmand_py.storage.urls import storage_for
 
@@ -53,13 +56,13 @@ class Server:
     @property
     def addresses(self) -> str:
         """Where it listens, for people."""
-        names = [listening.getsockname() for listening in self.listener.sockets]
-        return ", ".join(f"[{name[0]}]:{name[1]}" if ":" in name[0] else f"{name[0]}:{name[1]}" for name in names)
+        return ", ".join(shown_address(*listening.getsockname()[:2]) for listening in self.listener.sockets)
 
 
 async def serve(settings: Settings) -> None:
     """Run a server until it is told to stop. Raises StartError or StorageError."""
     stopped = stop_event()
+    make_directory(settings)
     storage = make_storage(settings)
     listening = listening_socket(settings)  # before the jobs are read: a taken port should not cost a minute
     try:
@@ -79,7 +82,7 @@ async def serve(settings: Settings) -> None:
 
 
 def stop_event() -> asyncio.Event:
-    """Set by the first signal to stop. A second one does not wait for a storage that hangs: nobody was told it stores."""
+    """Set by the first signal to stop; a second one does not wait for a storage that hangs."""
     stopped = asyncio.Event()
 
     def stop() -> None:
@@ -94,28 +97,44 @@ def stop_event() -> asyncio.Event:
 
 
 def make_storage(settings: Settings) -> SqlStorage:
-    """The storage of the settings, not opened; the embedded default gets its directory."""
+    """The storage of the settings, not opened. Raises StorageError."""
+    return storage_for(settings.database, synchronous=settings.synchronous.upper())
+
+
+def make_directory(settings: Settings) -> None:
+    """The embedded default gets its directory. Raises StorageError."""
     if made_by_us(settings.database):
         try:
             ensure_state_directory()
         except OSError as error:
-            raise StartError(f"cannot make the state directory: {error}; give --database another place") from None
-    return storage_for(settings.database, synchronous=settings.synchronous.upper())
+            raise StorageError(f"cannot make the state directory: {error}; give --database another place") from None
 
 
-async def prepare_schema(storage: SqlStorage) -> None:
-    """The embedded SQLite file migrates itself; a schema newer than this program is refused."""
-    found = await state(await storage.connection())
-    if found is SchemaState.CURRENT:
-        return
+async def schema_state(storage: SqlStorage, connection: AsyncConnection) -> SchemaState:
+    """How the schema stands; what a newer program migrated is left alone. Raises StorageError."""
+    try:
+        found = await state(connection)
+    except StorageError as error:
+        if isinstance(error.__cause__, SQLAlchemyError):
+            raise storage.translate(error.__cause__) from error
+        raise StorageError(f"{storage.description}: {error}") from error
     if found is SchemaState.NEWER:
         raise SchemaTooNew(
             f"{storage.description} was made by a newer gearmand-py: start that version, "
             "or give this one another --database"
         )
+    return found
+
+
+async def prepare_schema(storage: SqlStorage) -> None:
+    """The embedded SQLite file migrates itself; a schema newer than this program is refused."""
+    found = await schema_state(storage, await storage.connection())
+    if found is SchemaState.CURRENT:
+        return
     if storage.url.get_backend_name() != "sqlite":
         raise SchemaTooOld(f"the schema is missing or old: run gearmand-py migrate --database '{storage.description}'")
-    log.info("migrating %s", storage.description)
+    if found is not SchemaState.EMPTY:
+        log.info("migrating %s", storage.description)
     await upgrade(storage.engine)
 
 
@@ -193,7 +212,7 @@ async def drain(front: Front) -> None:
 
 def listening_socket(settings: Settings) -> socket.socket:
     """A socket bound to the address of the settings. Raises StartError."""
-    where = f"{settings.listen}:{settings.port}"
+    where = shown_address(settings.listen, settings.port)
     try:
         found = socket.getaddrinfo(settings.listen, settings.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
         family, _, _, _, address = found[0]
@@ -205,6 +224,11 @@ def listening_socket(settings: Settings) -> socket.socket:
         raise StartError(f"cannot listen on {where}: {os.strerror(error.errno or 0)}; {remedy}") from None
     listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, LARGEST_SEGMENT)
     return listening
+
+
+def shown_address(host: str, port: int) -> str:
+    """127.0.0.1:4730, [::1]:4730"""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def counted(number: int, word: str) -> str:

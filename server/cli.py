@@ -1,6 +1,7 @@
 """The command `gearmand-py`: alone it serves; its subcommands migrate, submit, work and look."""
 
 import asyncio
+import json
 import logging
 import sys
 from collections.abc import Callable, Coroutine
@@ -15,7 +16,7 @@ from click.core import ParameterSource
 from gearmand_py.server.config import OPTIONS, Settings, settings_from
 from gearmand_py.storage.base import StorageError
 
-# Exit statuses of a server and of migrate; the client commands' are in commands.py.
+# Exit statuses of a server and of migrate; the client commands' are in commands/shared.py.
 FAILED: Final = 1
 
 T = TypeVar("T")
@@ -75,13 +76,14 @@ def main(ctx: click.Context, /, check_config: bool, **params: Any) -> None:
             raise click.UsageError("--check-config goes without a command")
         return
     settings = settings_from(params)
-    if check_config:
-        print_settings(ctx, settings)
-        return
-    set_up_logging(settings.verbose)
-    from gearmand_py.server.app import StartError, serve
+    from gearmand_py.server.app import StartError, make_storage, serve
 
     try:
+        if check_config:
+            make_storage(settings)
+            print_settings(ctx, settings)
+            return
+        set_up_logging(settings.verbose)
         run(serve(settings))
     except (StartError, StorageError) as error:
         fail(str(error))
@@ -150,7 +152,7 @@ def print_settings(ctx: click.Context, settings: Settings) -> None:
     for name, value in asdict(settings).items():
         source = ctx.get_parameter_source(name)
         where = SOURCES.get(source, "") if source else ""
-        shown = f'"{value}"' if isinstance(value, str) else value
+        shown = json.dumps(value) if isinstance(value, str) else value  # TOML's strings are JSON's
         click.echo(f"{name.replace('_', '-')} = {shown}  # {where}")
     click.echo("# the configuration is fine")
 

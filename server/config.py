@@ -100,13 +100,22 @@ def check_entry(ctx: click.Context, path: Path, key: str, value: Any) -> None:
         near = get_close_matches(key, names, 1)
         hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(sorted(names))}"
         raise click.BadParameter(f"{path}: there is no setting {key!r}; {hint}")
-    whole = isinstance(option.type, click.IntRange | Size)
-    if not isinstance(value, str | int if whole else str | int | float) or isinstance(value, bool):
+    if isinstance(value, bool) or not isinstance(value, kinds(option.type)):
         raise click.BadParameter(f"{path}: {key} = {value!r} is not a value for this setting")
     try:
         option.type.convert(value, None, ctx)
     except click.BadParameter as error:
         raise click.BadParameter(f"{path}: {key}: {error.message}") from None
+
+
+def kinds(option_type: click.ParamType[Any]) -> tuple[type, ...]:
+    """What TOML may give for an option of this type."""
+    match option_type:
+        case click.IntRange() | Size():
+            return str, int
+        case click.FloatRange():
+            return str, int, float
+    return (str,)
 
 
 OPTIONS: Final[list[click.Parameter]] = [

@@ -289,12 +289,12 @@ def handle_of(body: bytes) -> bytes:
 
 def number(text: bytes, highest: int) -> int | None:
     """A decimal number between 0 and `highest`, which what lies beyond counts as; None when it is none."""
-    digits = text.removeprefix(b"-")
-    if not digits.isdigit():
+    if not text.removeprefix(b"-").isdigit():
         return None
-    if digits is not text:
+    digits = text.lstrip(b"0")
+    if not digits or digits.startswith(b"-"):
         return 0
-    return highest if len(text) > len(str(highest)) else min(int(text), highest)
+    return highest if len(digits) > len(str(highest)) else min(int(digits), highest)
 
 
 def state_of(job: Job | None) -> tuple[bytes, bytes, bytes, bytes]:

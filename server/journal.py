@@ -163,11 +163,10 @@ class Journal:
 
     async def _refuse(self, batch: Batch, error: StorageError) -> None:
         """Tell the submitters; the deletes and updates, which need no room, may go through where the rows did not."""
-        unknown = not isinstance(error, StorageRefused)
         changes = Changes(batch.deletes, list(batch.updates.values()), ())
-        if unknown or await self._attempt(changes):
+        if not isinstance(error, StorageRefused) or await self._attempt(changes):
             self._broker.batch.inherit(batch)
-        self._broker.refused(batch, str(error), unknown=unknown)
+        self._broker.refused(batch, str(error), unknown=error.unknown_outcome)
 
     async def _back_off(self) -> None:
         self._backoff = min(self._backoff * 2, LONGEST_BACKOFF) or FIRST_BACKOFF

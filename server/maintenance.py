@@ -1,15 +1,15 @@
 """What `gearmand-py migrate` does."""
 
-from gearmand_py.migrations import HEAD, SchemaState, sql, state, upgrade
-from gearmand_py.server.app import make_storage
+from gearmand_py.migrations import HEAD, SchemaState, sql, upgrade
+from gearmand_py.server.app import make_directory, make_storage, schema_state
 from gearmand_py.server.config import Settings
-from gearmand_py.storage.base import SchemaTooNew
 
 
 async def migrate(settings: Settings) -> str:
     """Bring the database up to date; returns what was done. Raises StorageError."""
+    make_directory(settings)
     async with make_storage(settings) as storage:
-        found = await state(await storage.connection())
+        found = await schema_state(storage, await storage.connection())
         if found is SchemaState.CURRENT:
             return f"{storage.description} is at revision {HEAD} already"
         await upgrade(storage.engine)
@@ -20,13 +20,11 @@ async def check_schema(settings: Settings) -> tuple[bool, str]:
     """Is the schema current, and a line that says so; also beside a running server. Raises StorageError."""
     storage = make_storage(settings)
     try:
-        found = await state(await storage.look())
+        found = await schema_state(storage, await storage.look())
     finally:
         await storage.close()
     if found is SchemaState.CURRENT:
         return True, f"{storage.description} is at revision {HEAD}"
-    if found is SchemaState.NEWER:
-        raise SchemaTooNew(f"{storage.description} was made by a newer gearmand-py")
     return False, f"{storage.description} needs a migration: run gearmand-py migrate"
 
 

@@ -28,7 +28,12 @@ DEAD: Final = -1  # as run_at: attempts ran out; kept for people, never run by i
 
 
 class StorageError(Exception):
-    """The queue's database did not do what was asked."""
+    """The queue's database did not do what was asked.
+
+    `unknown_outcome`: the failed commit may be found done after all.
+    """
+
+    unknown_outcome = False
 
 
 class StorageInUse(StorageError):
@@ -49,6 +54,8 @@ class StorageRefused(StorageError):
 
 class StorageUnavailable(StorageError):
     """The database cannot be reached just now; trying again may help."""
+
+    unknown_outcome = True
 
 
 class JobRecord(NamedTuple):

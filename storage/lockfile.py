@@ -1,10 +1,18 @@
 """One server a queue file: a lock beside it, held by the process and let go by the kernel however the process ends."""
 
+import errno
 import fcntl
 import os
 from pathlib import Path
+from typing import Final
 
 from gearmand_py.storage.base import StorageError, StorageInUse
+
+REMEDIES: Final = {
+    errno.EACCES: "change its owner or mode",
+    errno.ENOSPC: "make room on its file system",
+    errno.EROFS: "remount its file system, or give --database another place",
+}
 
 
 class LockFile:
@@ -18,12 +26,17 @@ class LockFile:
         self._path = guarded.with_name(guarded.name + ".lock")
         self._fd = -1
 
+    @property
+    def held(self) -> bool:
+        """By us."""
+        return self._fd >= 0
+
     def acquire(self) -> None:
         """Raises StorageInUse when another process holds it."""
         try:
             fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as error:
-            raise StorageError(f"cannot make the lock file {self._path}: {error.strerror}") from error
+            raise StorageError(f"cannot write the lock file {self._path}: {error.strerror}: {remedy(error)}") from error
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
@@ -47,3 +60,8 @@ class LockFile:
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
+
+
+def remedy(error: OSError) -> str:
+    """What an operator can do about it."""
+    return REMEDIES.get(error.errno or 0, "give --database another place")

@@ -14,7 +14,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 from sqlalchemy.pool import NullPool
 
 from gearmand_py.storage.base import Changes, StorageError, StorageRefused, StorageUnavailable
-from gearmand_py.storage.lockfile import LockFile
+from gearmand_py.storage.lockfile import LockFile, remedy
+from gearmand_py.storage.reserve import Reserve
 from gearmand_py.storage.schema import gearman_job
 from gearmand_py.storage.sql import SqlStorage
 
@@ -40,12 +41,11 @@ class SqliteStorage(SqlStorage):
     """`synchronous`: FULL syncs every batch; NORMAL survives a killed process, but not always a power cut."""
 
     def __init__(self, url: URL, *, synchronous: str = "FULL") -> None:
-        if not url.database or url.database == ":memory:" or url.query:
-            raise StorageError(f"{url} does not name a file: use sqlite:////absolute/path or sqlite:///relative/path")
-        self.path = Path(url.database).expanduser().resolve()
+        self.path = file_of(url)
         self.synchronous = synchronous
         self._lock = LockFile(self.path)
         self._wal = self.path.with_name(self.path.name + "-wal")
+        self._reserve = Reserve(self.path.with_name(self.path.name + ".reserve"))
         self._driver: Any = None  # aiosqlite's side of the held connection
         self._inode = 0  # of the file that is open
         self._wal_inode = 0  # of its log, 0 until there is one
@@ -87,14 +87,10 @@ class SqliteStorage(SqlStorage):
         return await super().look()
 
     def _check_path(self) -> None:
-        folder = self.path.parent
-        if not folder.is_dir():
-            raise StorageError(f"the directory {folder} for the database does not exist: create it, or give --database")
-        if self.path.is_dir():
-            raise StorageError(f"{self.path} is a directory: give --database the path of a file in it")
-        for needed in (folder, self.path) if self.path.exists() else (folder,):
-            if not os.access(needed, os.W_OK):
-                raise StorageError(f"{needed} is not writable for this user: change its owner or mode")
+        try:
+            check_path(self.path)
+        except OSError as error:
+            raise StorageError(f"cannot use {self.path}: {error.strerror}: {remedy(error)}") from error
 
     async def connection(self) -> AsyncConnection:
         """The held connection; a new one notes which file it has open."""
@@ -111,6 +107,8 @@ class SqliteStorage(SqlStorage):
     async def close(self) -> None:
         """Close the file, then let others have it."""
         await super().close()
+        if self._lock.held:
+            self._reserve.release()
         self._lock.release()
 
     # ---- writing
@@ -122,8 +120,22 @@ class SqliteStorage(SqlStorage):
             await in_thread(self._driver, self._write_back)
             await self.disconnect()  # a new connection makes a new log
             await self.connection()
-        await in_thread(self._driver, partial(self._transact, changes))
+        if changes.inserts and not self._reserve.take():
+            raise self._full()
+        try:
+            await in_thread(self._driver, partial(self._transact, changes))
+        except StorageError as error:
+            await self._after(error)
+            raise
         self._wal_inode = self._wal_inode or inode(self._wal)
+
+    async def _after(self, error: StorageError) -> None:
+        """A full disk gives its reserve to the deletes, and rows wait until it can be taken again."""
+        code = primary_code(error.__cause__)
+        if code == sqlite3.SQLITE_FULL:
+            self._reserve.release()
+        if code not in STILL_GOOD:
+            await self.disconnect()
 
     def _check_file(self) -> None:
         """A file that was removed or replaced would go on to take commits that no restart ever finds."""
@@ -139,6 +151,7 @@ class SqliteStorage(SqlStorage):
             )
 
     def _transact(self, changes: Changes, database: sqlite3.Connection) -> None:
+        committing = False
         try:
             database.execute("BEGIN IMMEDIATE")
             for ids in chunks(changes.deletes, IDS_PER_STATEMENT):
@@ -147,15 +160,19 @@ class SqliteStorage(SqlStorage):
                 database.executemany(UPDATE, changes.updates)
             for rows in chunks(changes.inserts, ROWS_PER_STATEMENT):
                 database.execute(INSERT + ",".join([ROW] * len(rows)), list(chain.from_iterable(rows)))
+            committing = True
             database.execute("COMMIT")
         except sqlite3.Error as error:
             if database.in_transaction:
                 database.execute("ROLLBACK")
-            if primary_code(error) in STILL_GOOD:
-                raise self.translate(error) from error
-            raise
+            failure = self.translate(error)
+            failure.unknown_outcome = committing  # a log whose sync failed may be whole all the same
+            raise failure from error
 
     # ---- errors
+
+    def _full(self) -> StorageRefused:
+        return StorageRefused(f"the disk is full: make room on the file system of {self.path}")
 
     def translate(self, error: Exception) -> StorageError:
         """SQLite's result codes, in an operator's words."""
@@ -164,7 +181,7 @@ class SqliteStorage(SqlStorage):
             cause = cause.__cause__
         match primary_code(cause):
             case sqlite3.SQLITE_FULL:
-                return StorageRefused(f"the disk is full: make room on the file system of {self.path}")
+                return self._full()
             case sqlite3.SQLITE_READONLY:
                 return StorageRefused(f"{self.path} is read-only: check its mode and the file system")
             case sqlite3.SQLITE_IOERR:
@@ -181,6 +198,35 @@ class SqliteStorage(SqlStorage):
         return StorageRefused(f"{self.path}: {cause}")
 
 
+def file_of(url: URL) -> Path:
+    """The file that a URL names. Raises StorageError."""
+    wanted = "use sqlite:////absolute/path or sqlite:///relative/path"
+    if not url.database or not Path(url.database).name or url.database == ":memory:" or url.query:
+        raise StorageError(f"{url} does not name a file: {wanted}")
+    try:
+        return Path(url.database).expanduser().resolve()
+    except (OSError, RuntimeError, ValueError) as error:  # no home, a circle of links, a NUL
+        raise StorageError(f"{url} does not name a file: {error}; {wanted}") from error
+
+
+def check_path(path: Path) -> None:
+    """Can a database be kept here? Raises StorageError, or OSError for what says enough by itself."""
+    folder = path.parent
+    if not folder.is_dir():
+        raise StorageError(f"the directory {folder} for the database does not exist: create it, or give --database")
+    if path.is_dir():
+        raise StorageError(f"{path} is a directory: give --database the path of a file in it")
+    if path.exists() and not path.is_file():
+        raise StorageError(f"{path} is not a regular file: give --database another path")
+    for needed in (folder, path) if path.exists() else (folder,):
+        if not os.access(needed, os.W_OK):
+            if os.statvfs(folder).f_flag & os.ST_RDONLY:
+                raise StorageError(
+                    f"{needed} is on a read-only file system: remount it, or give --database another place"
+                )
+            raise StorageError(f"{needed} is not writable for this user: change its owner or mode")
+
+
 def inode(path: Path) -> int:
     """Which file a path leads to; 0 when to none."""
     try:
@@ -189,9 +235,12 @@ def inode(path: Path) -> int:
         return 0
 
 
-def primary_code(error: BaseException) -> int:
+def primary_code(error: BaseException | None) -> int:
     """SQLite's result code without its details, 0 when there is none."""
-    return (getattr(error, "sqlite_errorcode", None) or 0) & 0xFF
+    code: int = getattr(error, "sqlite_errorcode", None) or 0
+    if code == sqlite3.SQLITE_IOERR_SHMSIZE:
+        return sqlite3.SQLITE_FULL  # the log's index could not grow
+    return code & 0xFF
 
 
 def error_name(error: BaseException) -> str:

@@ -12,8 +12,10 @@ def storage_for(database: str, *, synchronous: str = "FULL") -> SqlStorage:
     """A storage for `database`, not yet opened. Raises StorageError for a URL that cannot be."""
     try:
         url = make_url(database)
-    except ArgumentError:
-        raise StorageError(f"{database!r} is not a database URL: use sqlite:////path/to/queue.db") from None
+    except (ArgumentError, ValueError):
+        raise StorageError(
+            "--database is no database URL: use sqlite:////path/to/queue.db"
+        ) from None  # it may hide a password
     if url.get_backend_name() == "sqlite":
         return SqliteStorage(url, synchronous=synchronous)
     raise StorageError(f"{url.drivername}: is not a database this version can use: use sqlite:////path/to/queue.db")
