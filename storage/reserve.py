@@ -1,7 +1,7 @@
 """Disk space kept back, so that finished jobs can leave the table when the disk is full.
 
-A delete needs room too: for the pages of the log, and for those of earlier inserts when the log is written back. Without
-it a disk that was full for a week would have a week's work done again after a restart.
+A delete needs room too: for the pages of the log, and for those of earlier inserts when the log is written back.
+Without it a disk that was full for a week would have a week's work done again after a restart.
 """
 
 import errno

@@ -184,6 +184,8 @@ class SqliteStorage(SqlStorage):
                 return self._full()
             case sqlite3.SQLITE_READONLY:
                 return StorageRefused(f"{self.path} is read-only: check its mode and the file system")
+            case sqlite3.SQLITE_IOERR if os.statvfs(self.path.parent).f_bavail == 0:
+                return self._full()  # the log's index could not grow
             case sqlite3.SQLITE_IOERR:
                 return StorageRefused(f"the disk fails on {self.path} ({error_name(cause)}): check the system's log")
             case sqlite3.SQLITE_CORRUPT | sqlite3.SQLITE_NOTADB:
@@ -237,10 +239,7 @@ def inode(path: Path) -> int:
 
 def primary_code(error: BaseException | None) -> int:
     """SQLite's result code without its details, 0 when there is none."""
-    code: int = getattr(error, "sqlite_errorcode", None) or 0
-    if code == sqlite3.SQLITE_IOERR_SHMSIZE:
-        return sqlite3.SQLITE_FULL  # the log's index could not grow
-    return code & 0xFF
+    return (getattr(error, "sqlite_errorcode", None) or 0) & 0xFF
 
 
 def error_name(error: BaseException) -> str:
