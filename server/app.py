@@ -37,6 +37,7 @@ LISTEN_REMEDIES: Final = {
     errno.EADDRNOTAVAIL: "give --listen an address of this host",
     errno.EACCES: "ports below 1024 are root's: give --port a higher number",
 }
+PATIENCE: Final = 0.5  # seconds at the end for peers to read their last answers and go
 STOP_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
 
 
@@ -197,17 +198,18 @@ async def run(server: Server, stopped: asyncio.Event) -> None:
     server.front.stop_reading()
     server.front.journal.stop()
     await journal  # raises what ended it, if it was not us
-    server.front.close()
+    server.front.say_goodbye()
     await drain(server.front)
     log.info("stopped, %s left", counted(sum(job.background for job in server.front.broker.jobs.values()), "job"))
 
 
 async def drain(front: Front) -> None:
-    """Wait a moment for the last answers to leave."""
+    """Wait a moment for everybody to have their last answers and go."""
     with suppress(TimeoutError):
-        async with asyncio.timeout(1):
+        async with asyncio.timeout(PATIENCE):
             while front.broker.peers:
                 await asyncio.sleep(0.005)
+    front.abort()
 
 
 def listening_socket(settings: Settings) -> socket.socket:

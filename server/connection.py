@@ -117,11 +117,16 @@ class Front:
         for peer in self.broker.peers:
             peer.link.pause("stopping")
 
-    def close(self) -> None:
-        """Close every connection, what it is owed being sent first."""
+    def say_goodbye(self) -> None:
+        """End every connection on our side, what it is owed being sent first."""
         self.flush()
         for peer in list(self.broker.peers):
-            peer.link.close()
+            peer.link.end()
+
+    def abort(self) -> None:
+        """Drop whoever has not gone by itself."""
+        for peer in list(self.broker.peers):
+            peer.link.transport.abort()
 
 
 class Client(asyncio.Protocol):
@@ -173,6 +178,8 @@ class Client(asyncio.Protocol):
 
     def eof_received(self) -> bool:
         """The peer sends no more; what it waits for is still sent."""
+        if self.peer.closed:
+            return False
         self.closing = True
         self.front.begin()
         self.front.broker.send(self.peer, b"")
@@ -223,6 +230,13 @@ class Client(asyncio.Protocol):
         self.peer.tail.append(packets.error(error.code, error.text))
         self.closing = True
 
-    def close(self) -> None:
-        """Close, what has been written going out first."""
-        self.transport.close()
+    def end(self) -> None:
+        """Send what has been written, and then the end of the stream; read on, but take nothing.
+
+        Closing with bytes unread would have the kernel drop what is on its way to the peer, acknowledgements included.
+        """
+        self.closing = self.peer.closed = True
+        for reason in list(self._paused):
+            self.resume(reason)
+        if not self.transport.is_closing():
+            self.transport.write_eof()

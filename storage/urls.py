@@ -13,8 +13,8 @@ def storage_for(database: str, *, synchronous: str = "FULL") -> SqlStorage:
     try:
         url = make_url(database)
     except (ArgumentError, ValueError):
-        # It is not shown: it may hold a password.
-        raise StorageError("--database is not a database URL: use sqlite:////path/to/queue.db") from None
+        shown = "--database" if "@" in database else repr(database)  # what is before an @ may be a password
+        raise StorageError(f"{shown} is not a database URL: use sqlite:////path/to/queue.db") from None
     if url.get_backend_name() == "sqlite":
         return SqliteStorage(url, synchronous=synchronous)
     raise StorageError(f"{url.drivername}: is not a database this version can use: use sqlite:////path/to/queue.db")
