@@ -253,19 +253,19 @@ class Core:
         self._flush()
 
     def refuse(
-        self, reason: str = "disk full", *, unknown: bool = False, stored: bool = False, completions: bool = True
+        self, reason: str = "disk full", *, unknown: bool = False, stored: bool = False, completions: bool | None = None
     ) -> None:
         """The database does not take the batch in flight (or else the open one).
 
-        Deletes and updates need no room and go through all the same, unless not even `completions` do. With `unknown`
-        the connection broke at COMMIT, and `stored` tells what really happened.
+        With `unknown` the connection broke at COMMIT, and `stored` tells what really happened. Otherwise `completions`,
+        the deletes and updates, which need no room, go through all the same, unless told that they do not.
         """
         if self.in_flight is None:
             self.take()
         batch, changes = self._landed()
         if unknown and stored:
             self.table.apply(changes)
-        if completions and not unknown:
+        if not unknown if completions is None else completions:
             self.table.apply(changes._replace(inserts=()))
         else:
             self.broker.batch.inherit(batch)

@@ -237,6 +237,8 @@ FAULTS: Final[dict[str, Fault]] = {
 ON_A_DISK: Final = (full, read_only)
 # A job that was refused may be in the file all the same, for as long as nothing can be taken out of it.
 UNCERTAIN: Final = (unsynced,)
+# The pages that `damaged` puts back must still be those that belong there.
+UNDER_LOAD: Final = {name: fault for name, fault in FAULTS.items() if fault is not damaged}
 
 
 class Tell(Protocol):
@@ -277,7 +279,7 @@ def test_a_fault_that_passes(tell: Tell, fault: Fault) -> None:
     assert story.log() == [DOWN, UP]
 
 
-@pytest.mark.parametrize("fault", FAULTS.values(), ids=FAULTS)
+@pytest.mark.parametrize("fault", UNDER_LOAD.values(), ids=UNDER_LOAD)
 def test_a_fault_under_load(tell: Tell, fault: Fault) -> None:
     story = tell(fault)
     record = Record()
@@ -285,7 +287,6 @@ def test_a_fault_under_load(tell: Tell, fault: Fault) -> None:
     try:
         load.wait_until(lambda: len(record.acknowledged) > 500)
         with fault(story):
-            story.work(3)  # the damage is where old jobs are
             load.wait_until(lambda: len(record.refused) > 500)
             story.run_foreground_job()
         acknowledged = len(record.acknowledged)

@@ -341,7 +341,7 @@ class Machine(RuleBasedStateMachine):
             self.model.open - 1,
             (packets.ERROR, b"QUEUE_ERROR", b"disk full"),
             unknown=unknown,
-            completions=completions and not unknown,
+            completions=completions,
         )
 
     def crash(self, *, stored: bool) -> None:

@@ -17,6 +17,7 @@ from sqlalchemy import make_url
 
 from gearmand_py.migrations import upgrade
 from gearmand_py.storage.base import Changes, StorageError, StorageInUse, StorageRefused, StorageUnavailable
+from gearmand_py.storage.reserve import RESERVED_BYTES
 from gearmand_py.storage.sql import SqlStorage
 from gearmand_py.storage.sqlite import BUSY_MILLISECONDS, SqliteStorage
 from gearmand_py.storage.urls import storage_for
@@ -200,6 +201,20 @@ async def test_a_full_disk_is_told_and_left_behind(storage: SqliteStorage, file:
     await pragma(storage, "max_page_count=100000")
     await storage.commit(insert(*large))
     assert await ids(storage) == [2, 3, *range(10, 2000)]
+
+
+async def test_a_full_disk_gives_its_reserve_to_the_deletes(storage: SqliteStorage, file: Path) -> None:
+    reserve = file.with_name("queue.db.reserve")
+    assert reserve.stat().st_blocks * 512 >= RESERVED_BYTES
+    await pragma(storage, f"max_page_count={await pragma(storage, 'page_count')}")
+    await refusal(storage, insert(*[job(id_, data=b"x" * 1000) for id_ in range(10, 2000)]))
+    assert not reserve.exists()
+    await storage.commit(delete(1))
+    assert not reserve.exists()
+    await storage.commit(insert(job(4)))  # for which there is room; so there is for the reserve
+    assert reserve.stat().st_blocks * 512 >= RESERVED_BYTES
+    await storage.close()
+    assert not reserve.exists()
 
 
 async def test_a_read_only_database(storage: SqliteStorage, file: Path) -> None:

@@ -476,6 +476,18 @@ def test_deletes_of_unknown_fate_are_done_again(core: Core) -> None:
     assert core.table.rows == {}
 
 
+def test_an_update_of_unknown_fate_is_done_again() -> None:
+    core = Core(job_retries=3)
+    core.submit(core.connect(), b"f", kind=SUBMIT_JOB_BG)
+    worker = core.worker(b"f")
+    core.grab(worker)
+    core.disconnect(worker)
+    core.refuse(unknown=True)
+    core.commit()
+
+    assert [row.attempts for row in core.table.rows.values()] == [1]
+
+
 def test_the_last_of_two_updates_of_unknown_fate_is_stored() -> None:
     core = Core(job_retries=3)
     core.submit(core.connect(), b"f", kind=SUBMIT_JOB_BG)
@@ -525,6 +537,17 @@ def test_peers_that_are_gone_when_the_batch_is_settled(core: Core) -> None:
     core.check()
 
 
+def test_the_open_batch_knows_how_many_bytes_it_holds(core: Core) -> None:
+    client = core.connect()
+    core.submit(client, b"f", b"x" * 100, b"key")
+    core.send(client, SUBMIT_JOB_BG, b"f", b"", b"x" * 1000)
+    core.send(client, SUBMIT_JOB_BG, b"f", b"key", b"other")
+    assert core.broker.batch.data_bytes == 1100
+
+    core.commit()
+    assert core.broker.batch.data_bytes == 0
+
+
 # ---- the crash
 
 
@@ -547,6 +570,16 @@ def test_a_running_job_runs_again_after_a_crash_in_its_old_place(core: Core) -> 
     core.crash()
 
     assert core.drain(core.worker(b"f")) == [b"1", b"2", b"3"]
+
+
+def test_jobs_are_counted_after_a_crash(core: Core) -> None:
+    core.submit(core.connect(), b"f", b"data", kind=SUBMIT_JOB_BG)
+    core.send(core.connect(), SUBMIT_JOB_EPOCH, b"f", b"", b"%d" % (core.wall + 60), b"later")
+    core.commit()
+    core.crash()
+
+    assert core.ask(core.connect(), b"status\n") == b"f\t2\t0\t0\n.\n"
+    core.check()
 
 
 def test_foreground_jobs_do_not_outlive_a_crash(core: Core) -> None:

@@ -89,6 +89,15 @@ def test_never_at_or_below_an_id_that_was_seen(node: int) -> None:
     assert node_of(taken) == node
 
 
+def test_the_very_next_id_was_seen() -> None:
+    ids = Ids(0)
+    ids.advance(NOW)
+    first = ids.take()
+    ids.observe(first + 1)
+
+    assert ids.take() > first + 1
+
+
 def test_an_old_id_changes_nothing() -> None:
     ids = Ids(0)
     ids.advance(NOW)

@@ -565,6 +565,21 @@ async def test_rows_that_were_stored_after_all_are_deleted_when_the_outage_ends(
     assert bench.storage.stored == []
 
 
+@on_a_bench
+async def test_a_long_outage_does_not_fill_the_memory(bench: Bench) -> None:
+    """Rows of which nobody knows are remembered to be deleted; but not those of every client that tries for a week."""
+    client = bench.connect()
+    bench.storage.before = be_away
+    submitted = [b"x"] * 100
+    client.submit(*submitted)
+    await asyncio.sleep(TIMEOUT + 2 * LONGEST_BACKOFF)
+    for _ in range(100):
+        client.submit(*submitted)
+        await asyncio.sleep(2 * LONGEST_BACKOFF)
+    assert client.answers == [refused(AWAY)] * 101 * len(submitted)
+    assert len(bench.broker.batch.deletes) <= 10 * len(submitted)
+
+
 # ---- the storage refuses
 
 

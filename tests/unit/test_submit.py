@@ -25,6 +25,7 @@ from gearmand_py.server.packets import (
     SUBMIT_REDUCE_JOB_BACKGROUND,
     WORK_COMPLETE,
 )
+from gearmand_py.storage.base import ID_EPOCH_MS, ID_TIME_SHIFT
 from tests.core import PREFIX, Core
 
 FOREGROUND: Final = [SUBMIT_JOB_HIGH, SUBMIT_JOB, SUBMIT_JOB_LOW]
@@ -72,6 +73,15 @@ def test_handles_are_all_different(core: Core) -> None:
     handles = [core.submit(client, b"f", kind=kind) for kind in FOREGROUND + BACKGROUND]
 
     assert len(set(handles)) == len(handles)
+
+
+def test_a_handle_tells_when_its_job_was_submitted(core: Core) -> None:
+    client = core.connect()
+    core.submit(client, b"f")
+    core.advance(60)
+    id_ = int(core.submit(client, b"f").rpartition(b":")[2])
+
+    assert (id_ >> ID_TIME_SHIFT) + ID_EPOCH_MS == core.wall * 1000
 
 
 def test_data_may_hold_anything(core: Core) -> None:

@@ -234,6 +234,15 @@ def test_going_to_sleep_with_a_job_waiting(core: Core) -> None:
     assert woken(core, worker) == [1]
 
 
+def test_who_was_woken_at_once_does_not_sleep(core: Core) -> None:
+    worker = core.worker(b"f")
+    core.submit(core.connect(), b"f")
+    core.send(worker, PRE_SLEEP)
+    core.submit(core.connect(), b"f")
+
+    assert woken(core, worker) == [1]
+
+
 def test_a_job_for_somebody_else_wakes_nobody(core: Core) -> None:
     worker = core.sleeper(b"f")
     core.submit(core.connect(), b"g")
@@ -356,6 +365,17 @@ def test_worker_wakeup_rotates() -> None:
         core.send(workers[seen[-1]], PRE_SLEEP)
 
     assert seen == [0, 1, 2, 0, 1, 2]
+
+
+def test_who_falls_asleep_again_beside_a_waiting_job_is_woken_and_sleeps_no_more() -> None:
+    core = Core(worker_wakeup=1)
+    one, two = core.sleeper(b"f"), core.sleeper(b"f")
+    core.submit(core.connect(), b"f")
+    assert woken(core, one, two) == [1, 0]
+
+    core.send(two, PRE_SLEEP)
+    core.submit(core.connect(), b"f")
+    assert woken(core, one, two) == [0, 1]
 
 
 def test_worker_wakeup_counts_each_job() -> None:
