@@ -136,12 +136,21 @@ class Journal:
 
     async def _commit(self, changes: Changes) -> StorageError | None:
         """Try until it is done, refused, or has taken too long."""
+        if self._outage.unreachable_for > self._timeout and (error := await self._probe(changes)):
+            return error
         while True:
             error = await self._attempt(changes)
             hopeless = isinstance(error, StorageRefused) or self._outage.unreachable_for > self._timeout
             if error is None or hopeless or self._stopping:
                 return error
             await self._back_off()
+
+    async def _probe(self, changes: Changes) -> StorageError | None:
+        """After a long outage try the deletes first: as long as they fail no row is sent whose outcome is unknown."""
+        error = await self._attempt(changes._replace(inserts=()))
+        if error is not None:
+            error.unknown_outcome = False
+        return error
 
     async def _attempt(self, changes: Changes) -> StorageError | None:
         if not any(changes):
