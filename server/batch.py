@@ -19,7 +19,7 @@ class Batch:
     def __init__(self, number: int) -> None:
         self.number = number
         self.inserts: list[Job] = []
-        self.adopted: list[Job] = []
+        self.adopted: dict[Job, None] = {}
         self.deletes: list[int] = []
         self.updates: dict[int, Update] = {}
         self.waiters: list[Peer] = []  # each once
@@ -67,7 +67,8 @@ class Batch:
 
     def forget(self, job: Job) -> None:
         """Take a row out again before the batch is committed: its job is gone."""
-        self.adopted.remove(job)  # only an adopted one can end before its row is there
+        del self.adopted[job]  # only an adopted one can end before its row is there
+        self.data_bytes -= len(job.data)
         job.batch = None
 
     def inherit(self, older: "Batch") -> None:

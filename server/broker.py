@@ -165,9 +165,9 @@ class Broker:
         With `unknown` they may have gone in after all (the connection broke at COMMIT): then they are to be deleted.
         """
         rows = [*batch.inserts, *batch.adopted]
-        answer = packets.error("QUEUE_ERROR", reason)
+        answer, denied = packets.error("QUEUE_ERROR", reason), set(rows)
         for waiting in (batch, self.batch):  # somebody may wait in the next one for a row of this one
-            waiting.deny(set(rows), answer)
+            waiting.deny(denied, answer)
         if unknown:
             self.batch.deletes.extend(job.id for job in rows)
         for job in rows:
@@ -294,7 +294,7 @@ class Broker:
         """A foreground job becomes a background one, because its acknowledgement says so from now on."""
         job.background = True
         job.batch = self.batch
-        self.batch.adopted.append(job)
+        self.batch.adopted[job] = None
         self.batch.data_bytes += len(job.data)
 
     def _created(self, job: Job) -> bytes:
@@ -394,10 +394,6 @@ class Broker:
             self.batch.updates[job.id] = Update(job.id, job.attempts, job.run_at)
 
     # ---- results
-
-    def running_job(self, peer: Peer, handle: bytes) -> Job | None:
-        """The job this worker runs under this handle."""
-        return peer.running.get(handle)
 
     def forward(self, job: Job, packet: bytes) -> None:
         """Pass what a worker says of a job to all who wait for it."""

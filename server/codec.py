@@ -83,7 +83,7 @@ class Connection:
 
     def _keep_head(self, data: bytes, at: int) -> None:
         head = data[at:]
-        if REQUEST_START.startswith(head[:4]) or RESPONSE_START.startswith(head[:4]) or head[:4] in MAGICS:
+        if REQUEST_START.startswith(head[:4]) or RESPONSE_START.startswith(head[:4]):
             self._head = head
         else:
             self._fail_magic()
@@ -119,4 +119,3 @@ class Connection:
 
 REQUEST_START: Final = b"\0REQ"
 RESPONSE_START: Final = b"\0RES"
-MAGICS: Final = (REQUEST_START, RESPONSE_START)

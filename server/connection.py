@@ -177,7 +177,7 @@ class Client(asyncio.Protocol):
         front.end()
 
     def eof_received(self) -> bool:
-        """The peer sends no more; what it waits for is still sent."""
+        """The peer has gone; what it is owed already is still sent, once its batches are settled."""
         if self.peer.closed:
             return False
         self.closing = True

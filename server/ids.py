@@ -9,7 +9,6 @@ from typing import Final
 from gearmand_py.storage.base import ID_NODE_SHIFT, ID_TIME_SHIFT, id_floor
 
 SEQUENCE_MASK: Final = (1 << ID_NODE_SHIFT) - 1
-MAX_ID: Final = (1 << 63) - 1
 # libgearman keeps a handle in 64 bytes with its terminator; 20 of them are for the number and its colon.
 MAX_PREFIX: Final = 43
 

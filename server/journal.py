@@ -91,12 +91,13 @@ class Journal:
         self._stopping = False
         self._outage = Outage(self._loop.time)
         self._backoff = 0.0
+        self._gave_up = False  # the last batch's rows were not stored
 
     @property
     def full(self) -> bool:
         """The open batch is over its high mark."""
         batch = self._broker.batch
-        return len(batch.inserts) >= HIGH_ROWS or batch.data_bytes >= HIGH_BYTES
+        return len(batch.inserts) + len(batch.adopted) >= HIGH_ROWS or batch.data_bytes >= HIGH_BYTES
 
     def wake(self) -> None:
         """Somebody waits for the open batch."""
@@ -136,17 +137,20 @@ class Journal:
 
     async def _commit(self, changes: Changes) -> StorageError | None:
         """Try until it is done, refused, or has taken too long."""
-        if self._outage.unreachable_for > self._timeout and (error := await self._probe(changes)):
+        if self._gave_up and (error := await self._probe(changes)):
             return error
+        unknown = False
         while True:
             error = await self._attempt(changes)
+            if error is not None:  # once unknown, no later failure makes it known
+                unknown = error.unknown_outcome = unknown or error.unknown_outcome
             hopeless = isinstance(error, StorageRefused) or self._outage.unreachable_for > self._timeout
             if error is None or hopeless or self._stopping:
                 return error
             await self._back_off()
 
     async def _probe(self, changes: Changes) -> StorageError | None:
-        """After a long outage try the deletes first: as long as they fail no row is sent whose outcome is unknown."""
+        """After a batch was given up try the deletes first: while they fail no row is sent whose outcome is unknown."""
         error = await self._attempt(changes._replace(inserts=()))
         if error is not None:
             error.unknown_outcome = False
@@ -164,6 +168,7 @@ class Journal:
             return self._failed(StorageUnavailable(f"internal error: {error!r}"), changes)
         if self._outage.succeeded(changes):
             self._backoff = 0.0
+            self._gave_up = False
         return None
 
     def _failed(self, error: StorageError, changes: Changes) -> StorageError:
@@ -172,6 +177,7 @@ class Journal:
 
     async def _refuse(self, batch: Batch, error: StorageError) -> None:
         """Tell the submitters; the deletes and updates, which need no room, may go through where the rows did not."""
+        self._gave_up = True
         changes = Changes(batch.deletes, list(batch.updates.values()), ())
         if not isinstance(error, StorageRefused) or await self._attempt(changes):
             self._broker.batch.inherit(batch)

@@ -25,12 +25,18 @@ class Workforce:
             function.workers[peer] = None
         peer.functions[function] = seconds
         if peer.sleeping:
-            self.sleep(peer)
+            function.sleepers[peer] = None
+            if function.waiting:
+                self.wake(function, 1)
 
     def remove(self, peer: Peer, function: Function) -> None:
-        """CANT_DO. It may have been woken for a job that now needs another."""
+        """CANT_DO."""
         del peer.functions[function]
         peer.abilities.remove(function)
+        self._strike_off(peer, function)
+
+    def _strike_off(self, peer: Peer, function: Function) -> None:
+        """The worker may have been woken for a job that now needs another."""
         del function.workers[peer]
         function.sleepers.pop(peer, None)
         if function.sleepers and function.waiting:
@@ -38,8 +44,11 @@ class Workforce:
 
     def remove_all(self, peer: Peer) -> None:
         """RESET_ABILITIES, or the worker is gone. One that slept still sleeps: it may be given functions anew."""
-        for function in list(peer.abilities):
-            self.remove(peer, function)
+        given_up = list(peer.abilities)
+        peer.functions.clear()
+        peer.abilities.clear()
+        for function in given_up:
+            self._strike_off(peer, function)
 
     def sleep(self, peer: Peer) -> None:
         """PRE_SLEEP; a worker that has work is woken at once."""
