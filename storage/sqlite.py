@@ -3,6 +3,7 @@
 import os
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from functools import partial
 from itertools import chain
 from pathlib import Path
@@ -106,6 +107,9 @@ class SqliteStorage(SqlStorage):
 
     async def close(self) -> None:
         """Close the file, then let others have it."""
+        if self._connection is not None and self._log_removed and inode(self.path) == self._inode:
+            with suppress(StorageError):
+                await in_thread(self._driver, self._write_back)
         await super().close()
         if self._lock.held:
             self._reserve.release()
@@ -116,7 +120,7 @@ class SqliteStorage(SqlStorage):
     async def write(self, connection: AsyncConnection, changes: Changes) -> None:
         """One transaction in one trip to the driver's thread: each trip costs a turn of a busy loop."""
         self._check_file()
-        if self._wal_inode and inode(self._wal) != self._wal_inode:
+        if self._log_removed:
             await in_thread(self._driver, self._write_back)
             await self.disconnect()  # a new connection makes a new log
             await self.connection()
@@ -134,7 +138,7 @@ class SqliteStorage(SqlStorage):
         code = primary_code(error.__cause__)
         if code == sqlite3.SQLITE_FULL:
             self._reserve.release()
-        if code not in STILL_GOOD:
+        if code not in STILL_GOOD and not self._log_removed:
             await self.disconnect()
 
     def _check_file(self) -> None:
@@ -142,9 +146,17 @@ class SqliteStorage(SqlStorage):
         if inode(self.path) != self._inode:
             raise StorageRefused(f"{self.path} was removed or replaced while in use: put it back, or restart")
 
+    @property
+    def _log_removed(self) -> bool:
+        """Then what it holds is ours alone, and gone when the connection is."""
+        return self._wal_inode != 0 and inode(self._wal) != self._wal_inode
+
     def _write_back(self, database: sqlite3.Connection) -> None:
-        """Bring what a removed log holds into the database."""
-        busy, _pages, _written = database.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        """Bring what a removed log holds into the database. The connection stays open if that fails."""
+        try:
+            busy, _pages, _written = database.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        except sqlite3.Error as error:
+            raise self.translate(error) from error
         if busy:
             raise StorageUnavailable(
                 f"{self._wal} was removed while in use, and another program keeps {self.path} busy"
@@ -172,7 +184,7 @@ class SqliteStorage(SqlStorage):
     # ---- errors
 
     def _full(self) -> StorageRefused:
-        return StorageRefused(f"the disk is full: make room on the file system of {self.path}")
+        return StorageRefused(f"the disk is full: make room on the file system of {self.path}, 8 MiB at least")
 
     def translate(self, error: Exception) -> StorageError:
         """SQLite's result codes, in an operator's words."""

@@ -384,6 +384,19 @@ def test_nothing_is_lost_when_the_log_is_removed(tell: Tell) -> None:
     assert story.log() == []
 
 
+@pytest.mark.parametrize("fault", [full, failing])
+def test_nothing_is_lost_when_the_log_is_removed_from_a_failing_disk(tell: Tell, fault: Fault) -> None:
+    """Its only copy is in the hands of the server, which must not let go of it."""
+    story = tell(fault)
+    files = story.disk.files if story.disk else story.file.parent
+    with fault(story):
+        (files / "queue.db-wal").unlink()
+        for _ in range(3):
+            story.refusal()
+    story.store(b"after it")
+    story.kill_and_compare()
+
+
 def test_completions_are_stored_on_a_full_disk(tell: Tell) -> None:
     """They need hardly any room: a disk that is full for a week must not have a week's work done again."""
     story = tell(full)

@@ -354,6 +354,16 @@ async def test_a_removed_log_loses_nothing_while_another_program_looks_on(storag
     assert await ids_in(file) == [1, 2, 3, 4, 5, 6]
 
 
+async def test_a_removed_log_loses_nothing_when_closing_while_another_program_looks_on(
+    storage: SqliteStorage, file: Path
+) -> None:
+    with another_program(file) as other:
+        assert other.execute("SELECT count(*) FROM gearman_job").fetchone() == (3,)
+        file.with_name("queue.db-wal").unlink()
+        await storage.close()
+        assert await ids_in(file) == [1, 2, 3]
+
+
 async def test_a_removed_log_loses_nothing_while_another_program_reads(storage: SqliteStorage, file: Path) -> None:
     with another_program(file) as other:
         other.execute("BEGIN")

@@ -11,6 +11,7 @@ from gearmand_py.server.journal import HIGH_BYTES, HIGH_ROWS, LINGER, LONGEST_BA
 from tests.unit.journal_bench import (
     AWAY,
     FULL,
+    MOMENT,
     TIMEOUT,
     Bench,
     Verdict,
