@@ -142,8 +142,9 @@ def set_up_logging(verbose: str) -> None:
         level=logging.getLevelName(verbose),
         format="%(asctime)s %(levelname)s %(message)s",
     )
-    logging.getLogger("aiosqlite").setLevel(logging.WARNING)  # tells every statement, payloads and all
-    logging.getLogger("alembic").setLevel(logging.WARNING)
+    if verbose != "DEBUG":  # these tell every statement, payloads and all
+        logging.getLogger("aiosqlite").setLevel(logging.WARNING)
+        logging.getLogger("alembic").setLevel(logging.WARNING)
 
 
 def print_settings(ctx: click.Context, settings: Settings) -> None:
