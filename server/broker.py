@@ -20,7 +20,7 @@ Rules: a background job is never handed out before its batch is committed. A bac
 through `_leave` (finished, cancelled) and is never dropped because somebody went away. One live job for each function
 and coalesce key. What is sent to a peer goes to `peer.tail` (the fence, see peers.py), and the peer to `dirty`.
 
-The shell calls `tick` with the clocks at the start of each loop turn, `take_batch`, `committed` and `refused` for the
+The shell calls `tick` with the clocks at the start of each event, `take_batch`, `committed` and `refused` for the
 journal, and `connect` and `disconnect`. Handlers of packets are in dispatch.py; who can do what, and who sleeps, is in
 workforce.py.
 """

@@ -215,7 +215,7 @@ class Dispatch:
     def work_complete(self, peer: Peer, body: bytes) -> None:
         """The job is done."""
         handle = handle_of(body)
-        if job := peer.running.get(handle) or self._running(packets.WORK_COMPLETE, peer, handle):
+        if job := self._running(packets.WORK_COMPLETE, peer, handle):
             if job.clients:
                 self.broker.forward(job, pack(RESPONSE, packets.WORK_COMPLETE, body))
             self.broker.finish(peer, handle, job)

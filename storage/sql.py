@@ -1,5 +1,6 @@
 """What all SQL databases share: the engine, one held connection, and loading rows by primary key."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from contextlib import suppress
 from types import TracebackType
@@ -14,7 +15,7 @@ from gearmand_py.storage.base import Changes, JobRecord, StorageError
 from gearmand_py.storage.schema import gearman_job
 
 
-class SqlStorage:
+class SqlStorage(ABC):
     """A `Storage` over SQLAlchemy. One connection is held: pool checkouts cost more than a small transaction.
 
     A dialect says how to make the engine, how to write a batch, and what its driver's errors mean.
@@ -32,19 +33,19 @@ class SqlStorage:
 
     # ---- for a dialect
 
+    @abstractmethod
     def make_engine(self) -> AsyncEngine:
         """The engine for `self.url`; nothing is connected yet."""
-        raise NotImplementedError
 
+    @abstractmethod
     def translate(self, error: Exception) -> StorageError:
         """What a driver's error means for the journal and for the operator."""
-        raise NotImplementedError
 
+    @abstractmethod
     async def write(self, connection: AsyncConnection, changes: Changes) -> None:
         """One transaction, durable when this returns. A StorageError says that the connection is still good; after
         any other exception it is replaced.
         """
-        raise NotImplementedError
 
     # ---- the Storage protocol
 
