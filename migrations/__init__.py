@@ -5,8 +5,11 @@ its tables out and never imports `storage.schema`, which goes on changing. It ca
 not every database takes back a CREATE TABLE. The view is in no revision: an upgrade drops it first and makes the newest
 last, so it never stands in the way of a change to the table.
 
+All take the `Tables` that say what the queue's tables are called. The queue shares its database with whoever is there:
+neither another prefix nor another PostgreSQL schema is touched.
+
 Alembic is imported when something must be migrated, so a start that finds its tables as they should be does not pay
-for it. Alembic keeps its context in globals: one upgrade at a time in a process.
+for it. Alembic keeps its context in globals: one upgrade at a time in a thread.
 """
 
 import contextlib
@@ -16,17 +19,16 @@ from collections.abc import Iterator
 from importlib.resources import as_file, files
 from typing import Any, Final, TextIO
 
-from sqlalchemy import URL, Connection, String, column, inspect, select, table
+from sqlalchemy import URL, Connection, String, column, inspect, make_url, select, table
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+from gearmand_py.migrations.lock import migration_lock
 from gearmand_py.storage.base import SchemaTooNew, StorageError
-from gearmand_py.storage.schema import JOB_TABLE
+from gearmand_py.storage.schema import DEFAULT, Tables
 
-__all__ = ["HEAD", "REVISIONS", "VERSION_TABLE", "SchemaState", "SchemaUnknown", "sql", "state", "upgrade"]
+__all__ = ["HEAD", "REVISIONS", "SchemaState", "SchemaUnknown", "sql", "state", "upgrade"]
 
-# Alembic's usual name would collide with the application whose database we may share.
-VERSION_TABLE: Final = "gearman_alembic_version"
 REVISIONS: Final = ("0001",)
 HEAD: Final = REVISIONS[-1]
 
@@ -49,7 +51,7 @@ class SchemaUnknown(StorageError):
     """The tables are not those of any revision; only a person can say whose they are."""
 
 
-async def state(connection: AsyncConnection) -> SchemaState:
+async def state(connection: AsyncConnection, tables: Tables = DEFAULT) -> SchemaState:
     """Compare the database with this program, changing nothing.
 
     A `gearman_job` without a version is what a restored backup of that table alone, or a first migration cut short,
@@ -59,28 +61,33 @@ async def state(connection: AsyncConnection) -> SchemaState:
     database cannot be read.
     """
     with _plain_errors("cannot read the schema"):
-        return await connection.run_sync(_state)
+        return await connection.run_sync(_state, tables)
 
 
-async def upgrade(engine: AsyncEngine) -> None:
-    """Bring the database to HEAD; where it is there already, only look.
+async def upgrade(engine: AsyncEngine, tables: Tables = DEFAULT) -> bool:
+    """Bring the database to HEAD, with the view; where it is there already, only look. Returns whether it acted.
 
-    All of it or nothing on a database whose DDL is transactional (SQLite, PostgreSQL). Raises SchemaTooNew,
+    All of it or nothing on a database whose DDL is transactional (SQLite, PostgreSQL). MySQL and MariaDB commit each
+    statement, so that a migration cut short leaves a part: another upgrade goes on from there. Raises SchemaTooNew,
     SchemaUnknown, or StorageError with the database's reason.
     """
     with _plain_errors(f"cannot migrate to revision {HEAD}"):
         async with engine.connect() as connection:
-            if await _is_current(connection):
-                return
-        async with engine.begin() as connection:
-            await _lock(connection)
+            if await _is_complete(connection, tables):
+                return False
+        async with engine.connect() as connection, migration_lock(connection, tables):
             # Looked at again: another server may have migrated before this one got the lock.
-            if not await _is_current(connection):
-                await connection.run_sync(_upgrade)
+            if await _is_complete(connection, tables):
+                return False
+            await connection.run_sync(_upgrade, tables)
+            await connection.commit()
+            return True
 
 
-def sql(url: str | URL, start: str | None = None) -> str:
+def sql(url: str | URL, tables: Tables = DEFAULT, start: str | None = None) -> str:
     """The script that brings a database at revision `start`, or an empty one, to HEAD. Connects to nothing.
+
+    It is for `sqlite3`, `psql` or `mysql`; give these two an option to stop at the first error.
 
     Raises SchemaTooNew for a `start` that this program does not know.
     """
@@ -89,52 +96,60 @@ def sql(url: str | URL, start: str | None = None) -> str:
     if start == HEAD:
         return ""
     output = io.StringIO()
-    _run_alembic(output, f"{start or 'base'}:{HEAD}", url=url)
+    _run_alembic(output, f"{start or 'base'}:{HEAD}", tables=tables, url=make_url(url))
     return output.getvalue().strip() + "\n"
 
 
-def _state(connection: Connection) -> SchemaState:
-    revisions = _revisions(connection)
+def _state(connection: Connection, tables: Tables) -> SchemaState:
+    revisions = _revisions(connection, tables)
     if not revisions:
-        return _unversioned_state(connection)
+        return _unversioned_state(connection, tables)
     if not revisions.issubset(REVISIONS):
         return SchemaState.NEWER
-    if not inspect(connection).has_table(JOB_TABLE):
+    if not inspect(connection).has_table(tables.job_name, tables.schema):
         raise SchemaUnknown(
-            f"{VERSION_TABLE} says the schema is at revision {', '.join(sorted(revisions))}, but there is no table"
-            f" {JOB_TABLE}: restore it from a backup, or drop {VERSION_TABLE} to start with an empty queue"
+            f"{tables.version_name} says the schema is at revision {', '.join(sorted(revisions))}, but there is no"
+            f" table {tables.job_name}: restore it from a backup, or drop {tables.version_name} to start with an empty"
+            " queue"
         )
     return SchemaState.CURRENT if revisions == {HEAD} else SchemaState.OLD
 
 
-def _revisions(connection: Connection) -> set[str]:
+def _revisions(connection: Connection, tables: Tables) -> set[str]:
     """What the version table holds: one revision, or none if the table is not there or was never filled."""
-    if not inspect(connection).has_table(VERSION_TABLE):
+    if not inspect(connection).has_table(tables.version_name, tables.schema):
         return set()
     version = column("version_num", String)
-    return set(connection.scalars(select(version).select_from(table(VERSION_TABLE, version))))
-
-
-def _unversioned_state(connection: Connection) -> SchemaState:
-    inspector = inspect(connection)
-    if not inspector.has_table(JOB_TABLE):
-        return SchemaState.EMPTY
-    columns = {found["name"] for found in inspector.get_columns(JOB_TABLE)}
-    # A copy made by CREATE TABLE AS has the columns but no key, and without the key a batch is not safe to repeat.
-    key = inspector.get_pk_constraint(JOB_TABLE)["constrained_columns"]
-    if columns == _FIRST_COLUMNS and key == ["id"]:
-        return SchemaState.OLD
-    raise SchemaUnknown(
-        f"there is a table {JOB_TABLE}, but no {VERSION_TABLE} that tells its revision: restore both from the same"
-        f" backup, or rename {JOB_TABLE} if it is not this program's"
+    return set(
+        connection.scalars(select(version).select_from(table(tables.version_name, version, schema=tables.schema)))
     )
 
 
-async def _is_current(connection: AsyncConnection) -> bool:
-    found = await state(connection)
+def _unversioned_state(connection: Connection, tables: Tables) -> SchemaState:
+    inspector = inspect(connection)
+    if not inspector.has_table(tables.job_name, tables.schema):
+        return SchemaState.EMPTY
+    columns = {found["name"] for found in inspector.get_columns(tables.job_name, tables.schema)}
+    # A copy made by CREATE TABLE AS has the columns but no key, and without the key a batch is not safe to repeat.
+    key = inspector.get_pk_constraint(tables.job_name, tables.schema)["constrained_columns"]
+    if columns == _FIRST_COLUMNS and key == ["id"]:
+        return SchemaState.OLD
+    raise SchemaUnknown(
+        f"there is a table {tables.job_name}, but no {tables.version_name} that tells its revision: restore both from"
+        f" the same backup, or rename {tables.job_name} if it is not this program's"
+    )
+
+
+async def _is_complete(connection: AsyncConnection, tables: Tables) -> bool:
+    """Current, and with its view, which an upgrade of MySQL that was cut short has not. A server does without."""
+    found = await state(connection, tables)
     if found is SchemaState.NEWER:
-        raise SchemaTooNew(_too_new(sorted(await connection.run_sync(_revisions))))
-    return found is SchemaState.CURRENT
+        raise SchemaTooNew(_too_new(sorted(await connection.run_sync(_revisions, tables))))
+    return found is SchemaState.CURRENT and await connection.run_sync(_has_view, tables)
+
+
+def _has_view(connection: Connection, tables: Tables) -> bool:
+    return inspect(connection).has_table(tables.view_name, tables.schema)
 
 
 def _too_new(revisions: list[str]) -> str:
@@ -144,21 +159,12 @@ def _too_new(revisions: list[str]) -> str:
     )
 
 
-async def _lock(connection: AsyncConnection) -> None:
-    """Let servers that start together migrate one after the other.
-
-    SQLite also needs the word: its Python driver opens no transaction before DDL, which would then be done in pieces.
-    """
-    if connection.dialect.name == "sqlite":
-        await connection.exec_driver_sql("BEGIN IMMEDIATE")
-
-
-def _upgrade(connection: Connection) -> None:
-    _run_alembic(io.StringIO(), HEAD, connection=connection)
+def _upgrade(connection: Connection, tables: Tables) -> None:
+    _run_alembic(io.StringIO(), HEAD, tables=tables, connection=connection)
 
 
 def _run_alembic(output: TextIO, revision: str, **attributes: Any) -> None:
-    """`attributes` is what env.py gets: a `connection` to migrate, or a `url` to write the script for."""
+    """`attributes` is what env.py gets: the `tables`; a `connection` to migrate, or a `url` to write the script for."""
     from alembic import command
     from alembic.config import Config
 
@@ -171,9 +177,17 @@ def _run_alembic(output: TextIO, revision: str, **attributes: Any) -> None:
 
 @contextlib.contextmanager
 def _plain_errors(what: str) -> Iterator[None]:
-    """What the database says, without SQLAlchemy's wrapping, which shows the statement and links to a website."""
+    """What the database says, without the wrapping of SQLAlchemy, which shows the statement and links to a website."""
     try:
         yield
     except SQLAlchemyError as error:
-        reason = getattr(error, "orig", None) or error
-        raise StorageError(f"{what}: {reason}") from error
+        raise StorageError(f"{what}: {_reason(error)}") from error
+
+
+def _reason(error: SQLAlchemyError) -> str:
+    """The message of the database in one line. SQLAlchemy's asyncpg puts a class before it, PyMySQL a number."""
+    driver = getattr(error, "orig", None) or error
+    said = driver.__cause__ or driver
+    if len(said.args) == 2 and isinstance(said.args[0], int):
+        said = said.args[1]
+    return " ".join(str(said).split())

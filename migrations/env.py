@@ -3,40 +3,75 @@
 It leaves logging alone: that belongs to the program.
 """
 
-from typing import Any
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Final
 
 from alembic import context
-from sqlalchemy import make_url
+from sqlalchemy import Connection, Dialect
 
-from gearmand_py.migrations import VERSION_TABLE
-from gearmand_py.storage.schema import JOB_VIEW, metadata, view_ddl
+from gearmand_py.storage.schema import Tables
+from gearmand_py.storage.view import drop_view_ddl, view_ddl
+
+tables: Final[Tables] = context.config.attributes["tables"]
 
 
 def _configure(**target: Any) -> None:
-    context.configure(target_metadata=metadata, version_table=VERSION_TABLE, **target)
+    """The revisions find `prefix` and `schema` in the context's options."""
+    context.configure(
+        target_metadata=tables.metadata,
+        version_table=tables.version_name,
+        version_table_schema=tables.schema,
+        prefix=tables.prefix,
+        schema=tables.schema,
+        **target,
+    )
 
 
-def _run(dialect_name: str) -> None:
+def _run() -> None:
+    dialect = context.get_context().dialect
     with context.begin_transaction():
-        context.execute(f"DROP VIEW IF EXISTS {JOB_VIEW}")
+        if tables.schema is not None:
+            context.execute(_schema_ddl(tables.schema, dialect))
+        context.execute(drop_view_ddl(dialect, tables))
         context.run_migrations()
-        context.execute(view_ddl(dialect_name))
+        context.execute(view_ddl(dialect, tables))
+
+
+def _schema_ddl(schema: str, dialect: Dialect) -> str:
+    """CREATE SCHEMA IF NOT EXISTS asks for the right to create one even if it is there."""
+    quoted = dialect.identifier_preparer.quote_schema(schema)
+    return (
+        f"DO $$ BEGIN IF NOT EXISTS (SELECT FROM pg_catalog.pg_namespace WHERE nspname = '{schema}')"
+        f" THEN CREATE SCHEMA {quoted}; END IF; END $$"
+    )
 
 
 def _online() -> None:
     # The caller began the transaction and commits it.
     connection = context.config.attributes["connection"]
     _configure(connection=connection)
-    _run(connection.dialect.name)
+    if connection.dialect.name in {"mysql", "mariadb"}:
+        with _without_notes(connection):
+            _run()
+    else:
+        _run()
+
+
+@contextmanager
+def _without_notes(connection: Connection) -> Iterator[None]:
+    """MySQL's "it was there already" and "it was not there" would be Python's warnings. A failure ends the session."""
+    connection.exec_driver_sql("SET sql_notes = 0")
+    yield
+    connection.exec_driver_sql("SET sql_notes = DEFAULT")
 
 
 def _offline() -> None:
-    url = make_url(context.config.attributes["url"])
-    dialect_name = url.get_backend_name()
+    url = context.config.attributes["url"]
     # Alembic writes no BEGIN and COMMIT for SQLite by itself, though its DDL is transactional.
-    transactional = True if dialect_name == "sqlite" else None
+    transactional = True if url.get_backend_name() == "sqlite" else None
     _configure(url=url, literal_binds=True, dialect_opts={"paramstyle": "named"}, transactional_ddl=transactional)
-    _run(dialect_name)
+    _run()
 
 
 if context.is_offline_mode():

@@ -5,11 +5,13 @@ import errno
 import gc
 import logging
 import os
+import shlex
 import signal
 import socket
 from contextlib import suppress
 from dataclasses import dataclass
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any, Final
 
 from sqlalchemy.exc import SQLAlchemyError
@@ -18,11 +20,13 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from gearmand_py.migrations import SchemaState, state, upgrade
 from gearmand_py.server.admin import Admin
 from gearmand_py.server.broker import Broker
-from gearmand_py.server.config import Settings, ensure_state_directory, made_by_us
+from gearmand_py.server.config import DATABASE_NAMES, Settings, ensure_state_directory, made_by_us, without_password
 from gearmand_py.server.connection import Front
 from gearmand_py.server.dispatch import Dispatch
 from gearmand_py.server.ids import Ids, handle_prefix
 from gearmand_py.storage.base import SchemaTooNew, SchemaTooOld, StorageError
+from gearmand_py.storage.credentials import password_from
+from gearmand_py.storage.schema import Tables
 from gearmand_py.storage.sql import SqlStorage
 from gearmand_py.storage.urls import storage_for
 
@@ -37,6 +41,7 @@ LISTEN_REMEDIES: Final = {
     errno.EADDRNOTAVAIL: "give --listen an address of this host",
     errno.EACCES: "ports below 1024 are root's: give --port a higher number",
 }
+SHORTEST_PATIENCE: Final = 1.0  # seconds that a commit may take, however little submitters are to wait
 PATIENCE: Final = 0.5  # seconds at the end for peers to read their last answers and go
 STOP_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
 
@@ -68,7 +73,9 @@ async def serve(settings: Settings) -> None:
     listening = listening_socket(settings)  # before the jobs are read: a taken port should not cost a minute
     try:
         async with storage:
-            await prepare_schema(storage)
+            await prepare_schema(settings, storage)
+            for line in await storage.advice():
+                log.warning("%s", line)
             server = await start(settings, storage, listening)
             log.info(
                 "gearmand-py %s listening on %s, storing in %s, %s found",
@@ -99,7 +106,14 @@ def stop_event() -> asyncio.Event:
 
 def make_storage(settings: Settings) -> SqlStorage:
     """The storage of the settings, not opened. Raises StorageError."""
-    return storage_for(settings.database, synchronous=settings.synchronous.upper())
+    return storage_for(
+        settings.database,
+        Tables(settings.table_prefix, settings.database_schema or None),
+        node=settings.node,
+        synchronous=settings.synchronous.upper(),
+        password=password_from(Path(settings.database_password_file) if settings.database_password_file else None),
+        patience=max(settings.storage_timeout, SHORTEST_PATIENCE),
+    )
 
 
 def make_directory(settings: Settings) -> None:
@@ -114,7 +128,8 @@ def make_directory(settings: Settings) -> None:
 async def schema_state(storage: SqlStorage, connection: AsyncConnection) -> SchemaState:
     """How the schema stands; what a newer program migrated is left alone. Raises StorageError."""
     try:
-        found = await state(connection)
+        found = await state(connection, storage.tables)
+        await connection.rollback()
     except StorageError as error:
         if isinstance(error.__cause__, SQLAlchemyError):
             raise storage.translate(error.__cause__) from error
@@ -127,16 +142,26 @@ async def schema_state(storage: SqlStorage, connection: AsyncConnection) -> Sche
     return found
 
 
-async def prepare_schema(storage: SqlStorage) -> None:
-    """The embedded SQLite file migrates itself; a schema newer than this program is refused."""
+async def prepare_schema(settings: Settings, storage: SqlStorage) -> None:
+    """The embedded SQLite file migrates itself, another database if told to. Raises StorageError."""
     found = await schema_state(storage, await storage.connection())
     if found is SchemaState.CURRENT:
         return
-    if storage.url.get_backend_name() != "sqlite":
-        raise SchemaTooOld(f"the schema is missing or old: run gearmand-py migrate --database '{storage.description}'")
+    if not (settings.migrate or storage.embedded):
+        lack = "has no tables of gearmand-py yet" if found is SchemaState.EMPTY else "has older tables"
+        raise SchemaTooOld(f"{storage.description} {lack}: run {migrate_command(settings)}, or start with --migrate")
     if found is not SchemaState.EMPTY:
         log.info("migrating %s", storage.description)
-    await upgrade(storage.engine)
+    await upgrade(storage.engine, storage.tables)
+
+
+def migrate_command(settings: Settings) -> str:
+    """The command that brings the settings' database up to date; a password is to be filled in."""
+    words = ["gearmand-py", "migrate"]
+    for name in DATABASE_NAMES:
+        if value := getattr(settings, name):
+            words += [f"--{name.replace('_', '-')}", without_password(value) if name == "database" else value]
+    return shlex.join(words)
 
 
 async def start(settings: Settings, storage: SqlStorage, listening: socket.socket) -> Server:
@@ -185,6 +210,8 @@ async def restore(broker: Broker, storage: SqlStorage) -> int:
         for record in page:
             broker.restore(record)
         last = page[-1].id
+    for node, count in (await storage.of_other_nodes()).items():
+        log.warning("%s of node %d left alone: a server with --node %d runs them", counted(count, "job"), node, node)
     return len(broker.jobs)
 
 

@@ -25,6 +25,7 @@ journal, and `connect` and `disconnect`. Handlers of packets are in dispatch.py;
 workforce.py.
 """
 
+from collections.abc import Sequence
 from enum import Enum
 from typing import Final
 
@@ -75,6 +76,7 @@ class Broker:
         self.peers: dict[Peer, None] = {}
         self.dirty: list[Peer] = []  # peers with something to flush
         self.batch = Batch(1)  # the open one
+        self.underway: list[Batch] = []  # taken and not settled, the oldest first
         self.delayed = Schedule()  # by wall clock
         self.timeouts = Schedule()  # by monotonic clock
         self.now = 0.0
@@ -138,10 +140,12 @@ class Broker:
         """Close the open batch and open the next; every batch taken must end in `committed` or `refused`."""
         batch = self.batch
         self.batch = Batch(batch.number + 1)
+        self.underway.append(batch)
         return batch
 
     def committed(self, batch: Batch) -> None:
         """The batch is on disk: its jobs may run, those who wait may know."""
+        self.underway.remove(batch)
         woken: dict[Function, int] = {}
         for job in batch.adopted:
             job.batch = None
@@ -165,17 +169,26 @@ class Broker:
         With `unknown` they may have gone in after all (the connection broke at COMMIT): then they are to be deleted.
         """
         rows = [*batch.inserts, *batch.adopted]
-        answer, denied = packets.error("QUEUE_ERROR", reason), set(rows)
-        for waiting in (batch, self.batch):  # somebody may wait in the next one for a row of this one
-            waiting.deny(denied, answer)
         if unknown:
             self.batch.deletes.extend(job.id for job in rows)
+        self._deny(batch, rows, reason)
+        self.underway.remove(batch)
+        self._release(batch)
+
+    def refused_row(self, id_: int, reason: str) -> None:
+        """One row of a batch underway was not stored, and will not be; its submitters get ERROR."""
+        for batch in self.underway:
+            self._deny(batch, [job for job in (*batch.inserts, *batch.adopted) if job.id == id_], reason)
+
+    def _deny(self, batch: Batch, rows: Sequence[Job], reason: str) -> None:
+        answer, denied = packets.error("QUEUE_ERROR", reason), set(rows)
+        for waiting in (*self.underway, self.batch):  # somebody may wait in a later one for a row of this one
+            waiting.deny(denied, answer)
         for job in rows:
             self.dead.discard(job.id)
             if job.batch is batch:
                 job.batch = None
                 self._unstored(job)
-        self._release(batch)
 
     def _unstored(self, job: Job) -> None:
         """A job lost its row: it goes on in the foreground if somebody waits for it."""
@@ -249,6 +262,8 @@ class Broker:
         """A client submits a job; it is answered at once, or after the commit if the job is a background one."""
         if len(unique) > MAX_UNIQUE:
             raise RequestError("ARGUMENT_TOO_LARGE", "Unique value too large")
+        if reducer is not None and len(reducer) > MAX_FUNCTION:
+            raise RequestError("ARGUMENT_TOO_LARGE", f"Reducer name is over {MAX_FUNCTION} bytes")
         function = self.functions.get(name) or self.function(name)
         if unique:
             key = coalesce_key(unique, data)

@@ -13,7 +13,7 @@ from typing import Any, Final, NoReturn, TypeVar
 import click
 from click.core import ParameterSource
 
-from gearmand_py.server.config import OPTIONS, Settings, settings_from
+from gearmand_py.server.config import DATABASE_NAMES, OPTIONS, Setting, Settings, settings_from, without_password
 from gearmand_py.storage.base import StorageError
 
 # Exit statuses of a server and of migrate; the client commands' are in commands/shared.py.
@@ -89,14 +89,20 @@ def main(ctx: click.Context, /, check_config: bool, **params: Any) -> None:
         fail(str(error))
 
 
-@main.command()
-@click.option("--database", metavar="URL", help="The database to migrate.  [default: the server's]")
+def for_migrate(option: click.Option) -> click.Option:
+    """A setting of the server that `migrate` takes too, behind its name."""
+    return click.Option(option.opts, metavar=option.metavar, help=f"{option.help}  [default: the server's]")
+
+
+@main.command(
+    params=[for_migrate(option) for option in OPTIONS if isinstance(option, Setting) and option.name in DATABASE_NAMES]
+)
 @click.option("--check", is_flag=True, help="Change nothing; exit with 1 when a migration is due.")
 @click.option(
     "--sql", is_flag=True, help="Change nothing; print the SQL that would bring an empty database up to date."
 )
 @click.pass_context
-def migrate(ctx: click.Context, /, database: str | None, check: bool, sql: bool) -> None:
+def migrate(ctx: click.Context, /, check: bool, sql: bool, **given: str | None) -> None:
     """Bring the database's tables to what this version needs.
 
     Exit status: 0 the schema is current (now); 1 it is not, or the database is out of reach; 2 wrong usage.
@@ -104,7 +110,8 @@ def migrate(ctx: click.Context, /, database: str | None, check: bool, sql: bool)
     from gearmand_py.server import maintenance
 
     assert ctx.parent is not None
-    settings = settings_from({**ctx.parent.params, **({"database": database} if database else {})})
+    own = {name: value for name, value in given.items() if value is not None}
+    settings = settings_from({**ctx.parent.params, **own})
     if check and sql:
         raise click.UsageError("--check and --sql exclude each other")
     try:
@@ -152,7 +159,7 @@ def print_settings(ctx: click.Context, settings: Settings) -> None:
     for name, value in asdict(settings).items():
         source = ctx.get_parameter_source(name)
         where = SOURCES.get(source, "") if source else ""
-        shown = json.dumps(value) if isinstance(value, str) else value  # TOML's strings are JSON's
+        shown = json.dumps(without_password(value) if name == "database" else value)  # TOML's values are JSON's
         click.echo(f"{name.replace('_', '-')} = {shown}  # {where}")
     click.echo("# the configuration is fine")
 

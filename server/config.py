@@ -30,6 +30,10 @@ class Settings:
     listen: str
     port: int
     database: str
+    database_password_file: str
+    database_schema: str
+    table_prefix: str
+    migrate: bool
     synchronous: str
     storage_timeout: float
     node: int
@@ -70,11 +74,26 @@ def default_state_directory() -> Path:
     return user_state_path("gearmand-py")
 
 
+class Setting(click.Option):
+    """An option whose environment variable may also name a file with the value, as container secrets do."""
+
+    def resolve_envvar_value(self, ctx: click.Context) -> str | None:
+        """`NAME`, else the content of the file `NAME_FILE`."""
+        found = super().resolve_envvar_value(ctx)
+        path = os.environ.get(f"{self.envvar}_FILE")
+        if found is not None or not path:
+            return found
+        try:
+            return Path(path).read_text().rstrip("\r\n")
+        except (OSError, UnicodeDecodeError) as error:
+            raise click.BadParameter(f"{self.envvar}_FILE: cannot read {path}: {error}", ctx, self) from None
+
+
 def setting(*names: str, **attributes: Any) -> click.Option:
     """An option that the environment can give too."""
     long = next(name for name in names if name.startswith("--"))
     variable = ENVIRONMENT_PREFIX + long[2:].replace("-", "_").upper()
-    return click.Option(names, envvar=variable, show_envvar=True, **{"show_default": True, **attributes})
+    return Setting(names, envvar=variable, show_envvar=True, **{"show_default": True, **attributes})
 
 
 def read_file(ctx: click.Context, _param: click.Parameter, path: Path | None) -> Path | None:
@@ -100,7 +119,7 @@ def check_entry(ctx: click.Context, path: Path, key: str, value: Any) -> None:
         near = get_close_matches(key, names, 1)
         hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(sorted(names))}"
         raise click.BadParameter(f"{path}: there is no setting {key!r}; {hint}")
-    if isinstance(value, bool) or not isinstance(value, kinds(option.type)):
+    if type(value) not in kinds(option.type):  # exactly: a bool is an int to Python
         raise click.BadParameter(f"{path}: {key} = {value!r} is not a value for this setting")
     try:
         option.type.convert(value, None, ctx)
@@ -111,6 +130,8 @@ def check_entry(ctx: click.Context, path: Path, key: str, value: Any) -> None:
 def kinds(option_type: click.ParamType[Any]) -> tuple[type, ...]:
     """What TOML may give for an option of this type."""
     match option_type:
+        case click.types.BoolParamType():
+            return (bool,)
         case click.IntRange() | Size():
             return str, int
         case click.FloatRange():
@@ -137,7 +158,33 @@ OPTIONS: Final[list[click.Parameter]] = [
         default=default_database,
         show_default="queue.db in the state directory",
         metavar="URL",
-        help="Where background jobs are kept: sqlite:////absolute/path.db.",
+        help="Where background jobs are kept: sqlite:////absolute/path.db, postgresql://user@host/database, "
+        "mysql://user@host/database or mariadb://user@host/database.",
+    ),
+    setting(
+        "--database-password-file",
+        default="",
+        metavar="FILE",
+        help="File with the password of the database's user, read at each connection. Without it the environment's "
+        "GEARMAND_DATABASE_PASSWORD, else what stands in the URL.",
+    ),
+    setting(
+        "--database-schema",
+        default="",
+        metavar="NAME",
+        help="PostgreSQL: the schema of the tables. Without it the user's search_path decides.",
+    ),
+    setting(
+        "--table-prefix",
+        default="",
+        metavar="WORD",
+        help="What the names of the tables start with, in a database shared with others.",
+    ),
+    setting(
+        "--migrate",
+        is_flag=True,
+        default=False,
+        help="Bring the tables up to date at start, as SQLite's always are. Without it such a database is refused.",
     ),
     setting(
         "--synchronous",
@@ -202,12 +249,21 @@ OPTIONS: Final[list[click.Parameter]] = [
 ]
 
 
+# The settings that say which tables are meant.
+DATABASE_NAMES: Final = ("database", "database_password_file", "database_schema", "table_prefix")
+
+
 def settings_from(params: dict[str, Any]) -> Settings:
     """The settings among a command's parameters. Raises click.BadParameter for what no single option can tell."""
     chosen = Settings(**{field.name: params[field.name] for field in fields(Settings)})
     if not 12 <= chosen.max_packet_size <= LARGEST_PACKET:
         raise click.BadParameter(f"--max-packet-size must be between 12 and {LARGEST_PACKET} bytes")
     return chosen
+
+
+def without_password(database: str) -> str:
+    """A database URL that may be shown."""
+    return re.sub(r"(://[^:/@]*):.*@", r"\1:***@", re.sub(r"([?&]password=)[^&]*", r"\1***", database))
 
 
 def made_by_us(database: str) -> bool:

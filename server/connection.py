@@ -83,7 +83,8 @@ class Front:
 
     def settled(self) -> None:
         """The journal is done with a batch."""
-        self.resume_submitters()
+        if not self.journal.full:
+            self.resume_submitters()
         self.end()
 
     def _pause_submitters(self) -> None:

@@ -4,19 +4,35 @@ One task, one batch at a time, in order. There is no timer for rows that somebod
 at once, when busy the next batch grows while this one is being synced. A batch that nobody waits for (deletes of
 finished jobs) lingers a little to grow.
 
-When the storage fails: `StorageUnavailable` is tried again, with backoff, until the outage has lasted `timeout`
-seconds; `StorageRefused` is not. Then the batch's submitters are told, its deletes and updates go on their own if they
-can, else wait in the next batch. Every later batch is a fresh try, so the journal recovers by itself.
+When the storage fails: after `StorageUnavailable` the batch is tried again, with backoff, until it has waited `timeout`
+seconds; what is submitted meanwhile makes further batches, each with its own time, committed together with the first.
+After `StorageRefused` nobody waits. When a batch is given up its submitters are told, and its deletes and updates go on
+their own if they can, else with the next batch. Every later batch is a fresh try, so the journal recovers by itself.
+
+`RowRefused` is one row's own fault: the batch is halved until that row stands alone. Only its submitters are told.
+
+`StorageInUse` ends the journal, and with it the server: another one has taken the queue.
 """
 
 import asyncio
 import logging
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Final
 
 from gearmand_py.server.batch import Batch
 from gearmand_py.server.broker import Broker
-from gearmand_py.storage.base import Changes, Storage, StorageError, StorageRefused, StorageUnavailable
+from gearmand_py.storage.base import (
+    Changes,
+    JobRecord,
+    RowRefused,
+    Storage,
+    StorageError,
+    StorageInUse,
+    StorageRefused,
+    StorageUnavailable,
+    Update,
+)
 
 log = logging.getLogger(__name__)
 
@@ -36,24 +52,17 @@ class Outage:
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
         self._began: float | None = None
-        self._unreachable_since: float | None = None
         self._rows_failed = False
 
     def failed(self, error: StorageError, changes: Changes) -> None:
         """A commit failed."""
-        now = self._clock()
         if self._began is None:
-            self._began = now
+            self._began = self._clock()
             log.error("background jobs cannot be stored: %s; foreground jobs go on", error)
         self._rows_failed = self._rows_failed or bool(changes.inserts)
-        if isinstance(error, StorageRefused):
-            self._unreachable_since = None
-        elif self._unreachable_since is None:
-            self._unreachable_since = now
 
     def succeeded(self, changes: Changes) -> bool:
         """A commit went through; is the storage as it should be? Deletes may go through where rows do not."""
-        self._unreachable_since = None
         if self._rows_failed and not changes.inserts:
             return False
         if self._began is not None:
@@ -62,14 +71,21 @@ class Outage:
             self._rows_failed = False
         return True
 
-    @property
-    def unreachable_for(self) -> float:
-        """Seconds since which it cannot be reached at all."""
-        return 0.0 if self._unreachable_since is None else self._clock() - self._unreachable_since
+
+@dataclass(slots=True)
+class Taken:
+    """A batch on its way: until when (event loop's seconds) it is tried, and whether it may be stored already."""
+
+    batch: Batch
+    deadline: float
+    unknown: bool = False
 
 
 class Journal:
-    """`taken` and `settled` are called when a batch begins to be committed, and after its outcome."""
+    """`taken` and `settled` are called when a batch begins to be committed, and after its outcome.
+
+    `timeout`: seconds that a submission waits for a storage that is away.
+    """
 
     def __init__(
         self,
@@ -82,8 +98,8 @@ class Journal:
     ) -> None:
         self._storage = storage
         self._broker = broker
-        self._taken = taken
-        self._settled = settled
+        self._on_taken = taken
+        self._on_settled = settled
         self._timeout = timeout
         self._loop = asyncio.get_running_loop()
         self._work = asyncio.Event()
@@ -91,13 +107,19 @@ class Journal:
         self._stopping = False
         self._outage = Outage(self._loop.time)
         self._backoff = 0.0
-        self._gave_up = False  # the last batch's rows were not stored
+        self._gave_up = False  # since the storage was last as it should be
+        self._taken: list[Taken] = []  # the oldest first; more than one only while the storage is away
+        self._rows = 0  # in these while the storage is away
+        self._bytes = 0
 
     @property
     def full(self) -> bool:
-        """The open batch is over its high mark."""
+        """What waits is over its high mark."""
         batch = self._broker.batch
-        return len(batch.inserts) + len(batch.adopted) >= HIGH_ROWS or batch.data_bytes >= HIGH_BYTES
+        return (
+            len(batch.inserts) + len(batch.adopted) + self._rows >= HIGH_ROWS
+            or batch.data_bytes + self._bytes >= HIGH_BYTES
+        )
 
     def wake(self) -> None:
         """Somebody waits for the open batch."""
@@ -109,80 +131,155 @@ class Journal:
             self._lingering = self._loop.call_later(LINGER, self._work.set)
 
     async def run(self) -> None:
-        """Commit batches until `stop`, and then once what is left."""
+        """Commit batches until `stop`, and then once what is left. Raises StorageInUse."""
         while not self._stopping:
             await self._work.wait()
             self._work.clear()
             if self._lingering:
                 self._lingering.cancel()
                 self._lingering = None
-            await self._settle(self._broker.take_batch())
-        await self._settle(self._broker.take_batch())
+            await self._settle()
+        await self._settle()
 
     def stop(self) -> None:
         """Let `run` return once the open batch is settled. Nothing may be submitted any more."""
         self._stopping = True
         self._work.set()
 
-    async def _settle(self, batch: Batch) -> None:
-        self._taken()
-        error = await self._commit(batch.changes(self._broker.node))
-        if error is None:
-            self._broker.committed(batch)
-        else:
-            await self._refuse(batch, error)
-        self._settled()
-        if error is not None and not self._stopping:
-            await self._back_off()
+    # ---- batches
 
-    async def _commit(self, changes: Changes) -> StorageError | None:
-        """Try until it is done, refused, or has taken too long."""
-        if self._gave_up and (error := await self._probe(changes)):
-            return error
-        unknown = False
-        while True:
-            error = await self._attempt(changes)
-            if error is not None:  # once unknown, no later failure makes it known
-                unknown = error.unknown_outcome = unknown or error.unknown_outcome
-            hopeless = isinstance(error, StorageRefused) or self._outage.unreachable_for > self._timeout
-            if error is None or hopeless or self._stopping:
-                return error
+    async def _settle(self) -> None:
+        """Commit the open batch; while the storage is away, together with what comes meanwhile."""
+        self._take()
+        self._on_taken()
+        while error := await self._commit():
+            await self._give_up(error)
+            self._on_settled()
+            if self._stopping:
+                return
             await self._back_off()
+            self._take()
+            self._count()
+        self._rows = self._bytes = 0
+        for taken in self._taken:
+            self._broker.committed(taken.batch)
+        self._taken.clear()
+        self._on_settled()
 
-    async def _probe(self, changes: Changes) -> StorageError | None:
-        """After a batch was given up try the deletes first: while they fail no row is sent whose outcome is unknown."""
-        error = await self._attempt(changes._replace(inserts=()))
-        if error is not None:
+    def _take(self) -> None:
+        self._taken.append(Taken(self._broker.take_batch(), self._loop.time() + self._timeout))
+
+    def _count(self) -> None:
+        """What waits for the storage counts for the high mark."""
+        batches = [taken.batch for taken in self._taken]
+        self._rows = sum(len(batch.inserts) + len(batch.adopted) for batch in batches)
+        self._bytes = sum(batch.data_bytes for batch in batches)
+        if not self.full:
+            self._on_taken()
+
+    async def _commit(self) -> StorageError | None:
+        """Try once to commit all that is taken in one transaction.
+
+        After a batch was given up the deletes go first: until they are through no row is sent whose outcome is
+        unknown, so an outage of a week does not leave rows to be deleted by every client that tried.
+        """
+        changes = merged([taken.batch.changes(self._broker.node) for taken in self._taken])
+        if self._gave_up and changes.deletes and (error := await self._attempt(changes._replace(inserts=()))):
             error.unknown_outcome = False
+            return error
+        error = await self._attempt(changes)
+        if isinstance(error, RowRefused):
+            error = await self._sift(changes)
         return error
+
+    async def _sift(self, changes: Changes) -> StorageError | None:
+        """Store all rows but those that the database does not take; the submitters of these are told."""
+        parts = halves(changes)
+        while parts:
+            part = parts.pop()
+            error = await self._attempt(part)
+            if not isinstance(error, RowRefused):
+                if error is not None:
+                    error.unknown_outcome = True  # some parts are stored
+                    return error
+            elif not part.inserts:
+                return StorageRefused(str(error))
+            elif len(part.inserts) > 1:
+                parts += halves(part)
+            else:
+                log.warning("a job was refused: %s", error)
+                self._broker.refused_row(part.inserts[0].id, str(error))
+                parts.append(part._replace(inserts=()))
+        return None
+
+    async def _give_up(self, error: StorageError) -> None:
+        """Refuse the batches that waited long enough, or all if waiting does not help."""
+        now = self._loop.time()
+        for taken in self._taken:
+            taken.unknown = taken.unknown or error.unknown_outcome  # once unknown, no later failure makes it known
+        hopeless = self._stopping or isinstance(error, StorageRefused)
+        while self._taken and (hopeless or now >= self._taken[0].deadline):
+            await self._refuse(self._taken.pop(0), error)
+
+    async def _refuse(self, taken: Taken, error: StorageError) -> None:
+        """Tell the submitters; the deletes and updates, which need no room, may go through where the rows did not."""
+        self._gave_up = True
+        batch = taken.batch
+        changes = Changes(batch.deletes, list(batch.updates.values()), ())
+        if not isinstance(error, StorageRefused) or await self._attempt(changes):
+            self._broker.batch.inherit(batch)
+        self._broker.refused(batch, str(error), unknown=taken.unknown)
+
+    # ---- the storage
 
     async def _attempt(self, changes: Changes) -> StorageError | None:
         if not any(changes):
             return None
         try:
             await self._storage.commit(changes)
+        except StorageInUse:
+            raise
+        except RowRefused as error:
+            return error
         except StorageError as error:
-            return self._failed(error, changes)
+            self._outage.failed(error, changes)
+            return error
         except Exception as error:  # a bug of ours or of a driver must cost a batch, not the server
             log.exception("the storage failed in a way it should not")
-            return self._failed(StorageUnavailable(f"internal error: {error!r}"), changes)
+            failure = StorageUnavailable(f"internal error: {error!r}")
+            self._outage.failed(failure, changes)
+            return failure
         if self._outage.succeeded(changes):
             self._backoff = 0.0
             self._gave_up = False
         return None
 
-    def _failed(self, error: StorageError, changes: Changes) -> StorageError:
-        self._outage.failed(error, changes)
-        return error
-
-    async def _refuse(self, batch: Batch, error: StorageError) -> None:
-        """Tell the submitters; the deletes and updates, which need no room, may go through where the rows did not."""
-        self._gave_up = True
-        changes = Changes(batch.deletes, list(batch.updates.values()), ())
-        if not isinstance(error, StorageRefused) or await self._attempt(changes):
-            self._broker.batch.inherit(batch)
-        self._broker.refused(batch, str(error), unknown=error.unknown_outcome)
-
     async def _back_off(self) -> None:
         self._backoff = min(self._backoff * 2, LONGEST_BACKOFF) or FIRST_BACKOFF
         await asyncio.sleep(self._backoff)
+
+
+def merged(batches: list[Changes]) -> Changes:
+    """Batches, oldest first, as one: a row that a later one deletes is not inserted."""
+    if len(batches) == 1:
+        return batches[0]
+    gone: set[int] = set()
+    deletes: list[int] = []
+    updates: dict[int, Update] = {}
+    inserts: list[JobRecord] = []
+    for changes in reversed(batches):
+        inserts[:0] = [record for record in changes.inserts if record.id not in gone]
+        gone.update(changes.deletes)
+    for changes in batches:
+        deletes += changes.deletes
+        updates.update((update.id, update) for update in changes.updates)
+    return Changes(deletes, list(updates.values()), inserts)
+
+
+def halves(changes: Changes) -> list[Changes]:
+    """Two parts of a batch, the first one, with the deletes and updates, last. One row, or none, is not divided."""
+    middle = len(changes.inserts) // 2
+    if not middle:
+        return [changes]
+    first, second = changes.inserts[:middle], changes.inserts[middle:]
+    return [Changes((), (), second), changes._replace(inserts=first)]

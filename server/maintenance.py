@@ -12,7 +12,7 @@ async def migrate(settings: Settings) -> str:
         found = await schema_state(storage, await storage.connection())
         if found is SchemaState.CURRENT:
             return f"{storage.description} is at revision {HEAD} already"
-        await upgrade(storage.engine)
+        await upgrade(storage.engine, storage.tables)
         return f"{storage.description} is now at revision {HEAD}"
 
 
@@ -30,4 +30,5 @@ async def check_schema(settings: Settings) -> tuple[bool, str]:
 
 def migration_sql(settings: Settings) -> str:
     """The script for an empty database. Raises StorageError."""
-    return sql(make_storage(settings).url)
+    storage = make_storage(settings)
+    return sql(storage.url, storage.tables)

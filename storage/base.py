@@ -10,6 +10,7 @@ Errors, all `StorageError`; the text of each is made for the operator (what, whe
     ├── SchemaTooOld      `gearmand-py migrate` is due
     ├── SchemaTooNew      the database was migrated by a newer program
     ├── StorageRefused    the database said no and will again until somebody acts: disk full, read-only, corrupt
+    ├── RowRefused        one of the rows cannot be stored, now or later; the others could
     └── StorageUnavailable  it may work in a moment: locked, connection lost, restarting
 """
 
@@ -50,6 +51,10 @@ class SchemaTooNew(StorageError):
 
 class StorageRefused(StorageError):
     """The database refuses writes until somebody acts."""
+
+
+class RowRefused(StorageError):
+    """A row of the batch is too large, or not what the database takes; nothing was stored."""
 
 
 class StorageUnavailable(StorageError):
@@ -106,7 +111,11 @@ class Storage(Protocol):
         """At most `limit` rows with an id above `after`, by id. Raises StorageError."""
 
     async def commit(self, changes: Changes) -> None:
-        """Return once `changes` are on disk. Raises StorageRefused or StorageUnavailable; then all or nothing holds."""
+        """Return once `changes` are on disk.
+
+        Raises RowRefused, StorageRefused or StorageUnavailable: then all or nothing holds. Raises StorageInUse when
+        another server has taken the queue meanwhile.
+        """
 
     async def close(self) -> None:
         """Let go of the queue. Safe to call twice, and when open() failed."""

@@ -4,15 +4,35 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from contextlib import suppress
 from types import TracebackType
-from typing import Self
+from typing import Any, Final, Self
 
-from sqlalchemy import select
+from sqlalchemy import Select, func, select
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from gearmand_py.storage.base import Changes, JobRecord, StorageError
-from gearmand_py.storage.schema import gearman_job
+from gearmand_py.storage.base import Changes, JobRecord, StorageError, Update
+from gearmand_py.storage.schema import Tables
+
+# The order of JobRecord, which a test holds equal to the table's.
+COLUMNS: Final = ("id", "function_name", "unique_key", "priority", "attempts", "node", "run_at", "reducer", "data")
+# In one DELETE. MySQL's optimizer gives up on ranges, and reads the whole table, above some ten thousand.
+IDS_PER_STATEMENT: Final = 1000
+
+
+def statements(table: str, changes: Changes) -> list[str]:
+    """The deletes and updates of a batch as SQL for a database that is not in our process; all in it are numbers."""
+    ids = changes.deletes
+    script = [
+        f"DELETE FROM {table} WHERE id IN ({','.join(map(str, ids[at : at + IDS_PER_STATEMENT]))})"
+        for at in range(0, len(ids), IDS_PER_STATEMENT)
+    ]
+    return script + [update_statement(table, update) for update in changes.updates]
+
+
+def update_statement(table: str, update: Update) -> str:
+    """One row's new state."""
+    return f"UPDATE {table} SET attempts = {update.attempts}, run_at = {update.run_at} WHERE id = {update.id}"
 
 
 class SqlStorage(ABC):
@@ -21,9 +41,14 @@ class SqlStorage(ABC):
     A dialect says how to make the engine, how to write a batch, and what its driver's errors mean.
     """
 
-    def __init__(self, url: URL) -> None:
+    embedded = False  # the database is ours alone, and so is its schema
+    node: int | None = None  # whose rows are ours; None: all that there are
+
+    def __init__(self, url: URL, tables: Tables) -> None:
         self.url = url
+        self.tables = tables
         self.engine: AsyncEngine = self.make_engine()
+        self.table = self.engine.dialect.identifier_preparer.format_table(tables.job)  # quoted, for our own SQL
         self._connection: AsyncConnection | None = None
 
     @property
@@ -47,6 +72,10 @@ class SqlStorage(ABC):
         any other exception it is replaced.
         """
 
+    async def advice(self) -> Sequence[str]:
+        """What of the database's settings puts acknowledged jobs at risk, each with its remedy. Raises StorageError."""
+        return ()
+
     # ---- the Storage protocol
 
     async def open(self) -> None:
@@ -62,24 +91,45 @@ class SqlStorage(ABC):
         if self._connection is None:
             try:
                 self._connection = await self.engine.connect()
-            except (SQLAlchemyError, OSError) as error:
+            except StorageError:
+                raise
+            except Exception as error:
                 raise self.translate(error) from error
         return self._connection
 
     async def load(self, after: int, limit: int) -> Sequence[JobRecord]:
         """At most `limit` rows with an id above `after`, by id. Raises StorageError."""
-        query = select(gearman_job).where(gearman_job.c.id > after).order_by(gearman_job.c.id).limit(limit)
+        job = self.tables.job
+        query = select(job).where(job.c.id > after).order_by(job.c.id).limit(limit)
+        if self.node is not None:
+            query = query.where(job.c.node == self.node)
+        return [JobRecord(*row) for row in await self.read(query)]
+
+    async def of_other_nodes(self) -> dict[int, int]:
+        """How many rows of the table belong to other servers, by their node. Raises StorageError."""
+        if self.node is None:
+            return {}
+        node = self.tables.job.c.node
+        found = await self.read(select(node, func.count()).where(node != self.node).group_by(node))
+        return dict(found)
+
+    async def read(self, query: Select[Any]) -> Sequence[Any]:
+        """The rows of a query. Raises StorageError."""
         connection = await self.connection()
         try:
-            rows = (await connection.execute(query)).all()
+            rows: Sequence[Any] = (await connection.execute(query)).all()
             await connection.rollback()  # a read transaction left open would keep old rows alive
         except SQLAlchemyError as error:
             raise self.translate(error) from error
-        return [JobRecord(*row) for row in rows]
+        return rows
 
     async def commit(self, changes: Changes) -> None:
-        """Return once `changes` are on disk. Raises StorageRefused or StorageUnavailable."""
-        connection = await self.connection()
+        """Return once `changes` are on disk. Raises StorageError."""
+        try:
+            connection = await self.connection()
+        except StorageError as error:
+            error.unknown_outcome = False  # nothing was sent
+            raise
         try:
             await self.write(connection, changes)
         except StorageError:

@@ -14,11 +14,11 @@ from sqlalchemy.engine import URL
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.pool import NullPool
 
-from gearmand_py.storage.base import Changes, StorageError, StorageRefused, StorageUnavailable
+from gearmand_py.storage.base import Changes, RowRefused, StorageError, StorageRefused, StorageUnavailable
 from gearmand_py.storage.lockfile import LockFile, remedy
 from gearmand_py.storage.reserve import Reserve
-from gearmand_py.storage.schema import gearman_job
-from gearmand_py.storage.sql import SqlStorage
+from gearmand_py.storage.schema import Tables
+from gearmand_py.storage.sql import COLUMNS, SqlStorage
 
 # A statement of this many rows takes and gives back the interpreter lock once; more rows a statement gain nothing
 # (docs/benchmarks.md), and 9 columns each keep it under SQLite's limit of 32,766 parameters.
@@ -26,22 +26,20 @@ ROWS_PER_STATEMENT: Final = 128
 IDS_PER_STATEMENT: Final = 512
 BUSY_MILLISECONDS: Final = 1000
 
+ROW: Final = f"({','.join('?' * len(COLUMNS))})"
+
 T = TypeVar("T")
 
-COLUMNS: Final = [column.name for column in gearman_job.columns]
-ROW: Final = f"({','.join('?' * len(COLUMNS))})"
-INSERT: Final = f"INSERT OR IGNORE INTO {gearman_job.name} ({','.join(COLUMNS)}) VALUES "
-DELETE: Final = f"DELETE FROM {gearman_job.name} WHERE id IN "
-UPDATE: Final = f"UPDATE {gearman_job.name} SET attempts = ?2, run_at = ?3 WHERE id = ?1"
-
 # After these the transaction is rolled back and the connection as good as before.
-STILL_GOOD: Final = frozenset({sqlite3.SQLITE_FULL, sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED})
+STILL_GOOD: Final = frozenset({sqlite3.SQLITE_FULL, sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_TOOBIG})
 
 
 class SqliteStorage(SqlStorage):
     """`synchronous`: FULL syncs every batch; NORMAL survives a killed process, but not always a power cut."""
 
-    def __init__(self, url: URL, *, synchronous: str = "FULL") -> None:
+    embedded = True
+
+    def __init__(self, url: URL, tables: Tables, *, synchronous: str = "FULL") -> None:
         self.path = file_of(url)
         self.synchronous = synchronous
         self._lock = LockFile(self.path)
@@ -50,7 +48,10 @@ class SqliteStorage(SqlStorage):
         self._driver: Any = None  # aiosqlite's side of the held connection
         self._inode = 0  # of the file that is open
         self._wal_inode = 0  # of its log, 0 until there is one
-        super().__init__(url.set(drivername="sqlite+aiosqlite", database=str(self.path)))
+        super().__init__(url.set(drivername="sqlite+aiosqlite", database=str(self.path)), tables)
+        self._insert = f"INSERT OR IGNORE INTO {self.table} ({','.join(COLUMNS)}) VALUES "
+        self._delete = f"DELETE FROM {self.table} WHERE id IN "
+        self._update = f"UPDATE {self.table} SET attempts = ?2, run_at = ?3 WHERE id = ?1"
 
     @property
     def description(self) -> str:
@@ -167,11 +168,11 @@ class SqliteStorage(SqlStorage):
         try:
             database.execute("BEGIN IMMEDIATE")
             for ids in chunks(changes.deletes, IDS_PER_STATEMENT):
-                database.execute(f"{DELETE}({','.join('?' * len(ids))})", ids)
+                database.execute(f"{self._delete}({','.join('?' * len(ids))})", ids)
             if changes.updates:
-                database.executemany(UPDATE, changes.updates)
+                database.executemany(self._update, changes.updates)
             for rows in chunks(changes.inserts, ROWS_PER_STATEMENT):
-                database.execute(INSERT + ",".join([ROW] * len(rows)), list(chain.from_iterable(rows)))
+                database.execute(self._insert + ",".join([ROW] * len(rows)), list(chain.from_iterable(rows)))
             committing = True
             database.execute("COMMIT")
         except sqlite3.Error as error:
@@ -180,6 +181,15 @@ class SqliteStorage(SqlStorage):
             failure = self.translate(error)
             failure.unknown_outcome = committing  # a log whose sync failed may be whole all the same
             raise failure from error
+
+    # ---- looking
+
+    async def advice(self) -> list[str]:
+        """Whether each commit is synced."""
+        if self.synchronous == "FULL":
+            return []
+        risk = "the jobs acknowledged last may be lost in a power cut"
+        return [f"{self.path}: synchronous is {self.synchronous}: {risk}: set it to full"]
 
     # ---- errors
 
@@ -191,6 +201,8 @@ class SqliteStorage(SqlStorage):
         cause = getattr(error, "orig", None) or error
         while not isinstance(cause, sqlite3.Error) and cause.__cause__ is not None:
             cause = cause.__cause__
+        if isinstance(cause, OverflowError):
+            return RowRefused(f"{self.path}: a number is too large: {cause}")
         match primary_code(cause):
             case sqlite3.SQLITE_FULL:
                 return self._full()
@@ -207,6 +219,8 @@ class SqliteStorage(SqlStorage):
                 )
             case sqlite3.SQLITE_CANTOPEN:
                 return StorageRefused(f"{self.path} cannot be opened: check its directory and mode")
+            case sqlite3.SQLITE_TOOBIG:
+                return RowRefused(f"{self.path}: a job is larger than SQLite stores, 1 GB")
             case sqlite3.SQLITE_BUSY | sqlite3.SQLITE_LOCKED:
                 return StorageUnavailable(f"{self.path} is locked by another program")
         return StorageRefused(f"{self.path}: {cause}")

@@ -9,6 +9,8 @@ import pytest
 
 from tests.harness.server import Server
 
+pytest_plugins = ["tests.databases.plugin"]
+
 
 class StartServer(Protocol):
     """Starts a server on the database `name` in the test's own directory."""

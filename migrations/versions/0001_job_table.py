@@ -16,8 +16,10 @@ def _short_bytes(length: int) -> sa.types.TypeEngine[bytes]:
 
 def upgrade() -> None:
     """Also takes over a table of this shape that is there already, with its jobs."""
+    options = op.get_context().opts
+    name = f"{options['prefix']}gearman_job"
     op.create_table(
-        "gearman_job",
+        name,
         sa.Column(
             "id",
             sa.BigInteger().with_variant(sa.Integer(), "sqlite"),
@@ -37,6 +39,9 @@ def upgrade() -> None:
             nullable=False,
             comment="the payload as the client sent it",
         ),
-        sa.PrimaryKeyConstraint("id", name="pk_gearman_job"),
+        sa.PrimaryKeyConstraint("id", name=f"pk_{name}"),
+        schema=options["schema"],
         if_not_exists=True,
+        mysql_engine="InnoDB",
+        mariadb_engine="InnoDB",
     )

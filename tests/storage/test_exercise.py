@@ -6,7 +6,7 @@ from typing import Final
 
 import pytest
 
-from gearmand_py.storage.base import DEAD, MAX_NODE, Changes, JobRecord, StorageError, Update
+from gearmand_py.storage.base import DEAD, MAX_NODE, Changes, JobRecord, RowRefused, StorageError, Update
 from gearmand_py.storage.sql import SqlStorage
 from tests.storage.databases import StorageFactory
 from tests.storage.records import NOTHING, apply, by_id, delete, everything, ids, insert, job, jobs, update
@@ -83,7 +83,7 @@ async def test_updates_come_before_inserts(storage: SqlStorage) -> None:
 
 
 async def test_an_update_changes_attempts_and_run_at_of_one_row(storage: SqlStorage) -> None:
-    before = [job(id_, unique=b"u%d" % id_, reducer=b"r", priority=2, node=3) for id_ in (1, 2, 3)]
+    before = [job(id_, unique=b"u%d" % id_, reducer=b"r", priority=2) for id_ in (1, 2, 3)]
     await storage.commit(insert(*before))
     await storage.commit(update(Update(2, MAX_SMALLINT, DEAD)))
     assert await everything(storage) == [before[0], before[1]._replace(attempts=MAX_SMALLINT, run_at=DEAD), before[2]]
@@ -192,7 +192,7 @@ async def test_extreme_numbers(storage: SqlStorage) -> None:
         job(3, run_at=2**53, priority=0),
         job(4, run_at=MAX_BIGINT, priority=2),
         job(2**31, attempts=MAX_SMALLINT),
-        job(2**32 + 1, node=MAX_NODE),
+        job(2**32 + 1),
         job(2**53 + 1),
         job(MAX_BIGINT),
     ]
@@ -201,6 +201,18 @@ async def test_extreme_numbers(storage: SqlStorage) -> None:
     assert [record.id for record in await storage.load(2**53, 10)] == [2**53 + 1, MAX_BIGINT]
     await storage.commit(Changes([MAX_BIGINT], [Update(2**53 + 1, 0, MAX_BIGINT)], ()))
     assert await everything(storage) == [*stored[:6], stored[6]._replace(run_at=MAX_BIGINT)]
+
+
+async def test_a_server_has_the_rows_of_its_node_or_the_whole_file(make_storage: StorageFactory) -> None:
+    async with make_storage() as storage:
+        await storage.commit(insert(job(1), job(2, node=1), job(3, node=MAX_NODE), job(4, node=MAX_NODE)))
+        shared = not storage.embedded
+        assert await ids(storage) == ([1] if shared else [1, 2, 3, 4])
+        assert await storage.of_other_nodes() == ({1: 1, MAX_NODE: 2} if shared else {})
+    if shared:
+        async with make_storage(node=MAX_NODE) as storage:
+            assert await ids(storage) == [3, 4]
+            assert await storage.of_other_nodes() == {0: 1, 1: 1}
 
 
 # ---- repeating a batch
@@ -291,7 +303,7 @@ async def test_a_batch_that_fails_leaves_nothing(storage: SqlStorage, at: int) -
     await storage.commit(insert(*before))
     rows = jobs(1001, 2000)
     rows[at] = job(TOO_LARGE_ID)
-    with pytest.raises(StorageError):
+    with pytest.raises(RowRefused):
         await storage.commit(Changes([1, 2, 3], [Update(4, 5, 6)], rows))
     assert await everything(storage) == before
 

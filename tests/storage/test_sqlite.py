@@ -18,6 +18,7 @@ from sqlalchemy import make_url
 from gearmand_py.migrations import upgrade
 from gearmand_py.storage.base import Changes, StorageError, StorageInUse, StorageRefused, StorageUnavailable
 from gearmand_py.storage.reserve import RESERVED_BYTES
+from gearmand_py.storage.schema import Tables
 from gearmand_py.storage.sql import SqlStorage
 from gearmand_py.storage.sqlite import BUSY_MILLISECONDS, SqliteStorage
 from gearmand_py.storage.urls import storage_for
@@ -47,7 +48,7 @@ def file(tmp_path: Path) -> Path:
 @pytest.fixture
 async def storage(file: Path) -> AsyncIterator[SqliteStorage]:
     """An open storage with the rows 1, 2 and 3."""
-    async with SqliteStorage(make_url(f"sqlite:///{file}")) as storage:
+    async with SqliteStorage(make_url(f"sqlite:///{file}"), Tables()) as storage:
         await upgrade(storage.engine)
         await storage.commit(insert(*jobs(1, 3)))
         yield storage
@@ -383,7 +384,7 @@ async def test_a_removed_log_loses_nothing_while_another_program_reads(storage: 
 
 @pytest.mark.parametrize(("synchronous", "number"), [("FULL", 2), ("NORMAL", 1)])
 async def test_the_pragmas_are_in_force(file: Path, synchronous: str, number: int) -> None:
-    async with SqliteStorage(make_url(f"sqlite:///{file}"), synchronous=synchronous) as storage:
+    async with SqliteStorage(make_url(f"sqlite:///{file}"), Tables(), synchronous=synchronous) as storage:
         await upgrade(storage.engine)
         for _ in range(2):
             assert await pragma(storage, "synchronous") == number

@@ -1,0 +1,304 @@
+"""The queue in PostgreSQL: COPY for rows, one held asyncpg connection, and a way through transaction-pooling proxies.
+
+COPY takes a fifth of the processor time of `INSERT ... SELECT FROM unnest(...)` on our side and half of it in the
+database (docs/benchmarks.md), but does not know ON CONFLICT. Rows are there already only when a batch is repeated after
+an unknown outcome: then COPY fails, and the batch is done again with the slower statement.
+"""
+
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from contextlib import suppress
+from typing import Any, Final
+
+import asyncpg
+from asyncpg import PostgresError
+from asyncpg.exceptions import InterfaceError, UniqueViolationError
+from sqlalchemy import text
+from sqlalchemy.engine import URL
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from gearmand_py.storage.base import Changes, JobRecord, RowRefused, StorageError, StorageRefused, StorageUnavailable
+from gearmand_py.storage.networked import (
+    APPLICATION,
+    DEAD_PEER_SECONDS,
+    LOCK_WAIT_SECONDS,
+    Fault,
+    Holder,
+    NetworkedStorage,
+    chain_of,
+)
+from gearmand_py.storage.schema import Tables
+from gearmand_py.storage.sql import COLUMNS, statements
+
+OLDEST: Final = 13
+ARRAY_TYPES: Final = ("bigint", "bytea", "bytea", "smallint", "smallint", "smallint", "bigint", "bytea", "bytea")
+
+# By SQLSTATE, the longest prefix that matches. A server that was told to stop, or fails over, is waited for.
+FAULTS: Final = {
+    "08": Fault(StorageUnavailable, "is the database running?", unknown=True),
+    "22": Fault(RowRefused, ""),
+    "23": Fault(RowRefused, ""),
+    "25006": Fault(StorageUnavailable, "this is a standby: point --database at the primary"),
+    "28": Fault(StorageUnavailable, "check the user in --database and the password; see --database-password-file"),
+    "3D000": Fault(StorageUnavailable, "create it, or correct its name in --database"),
+    "40": Fault(StorageUnavailable, "tried again"),
+    "40003": Fault(StorageUnavailable, "tried again", unknown=True),
+    "42501": Fault(StorageRefused, "grant the user of --database what it needs"),
+    "42P01": Fault(StorageRefused, "was the table dropped? run gearmand-py migrate"),
+    "53100": Fault(StorageUnavailable, "make room on the database's disk"),
+    "53200": Fault(StorageUnavailable, "give the database more memory"),
+    "53300": Fault(StorageUnavailable, "raise max_connections, or end some sessions"),
+    "54": Fault(RowRefused, ""),
+    "55P03": Fault(StorageUnavailable, "another session holds a lock on the table: see pg_locks"),
+    "57014": Fault(StorageUnavailable, "the statement was cancelled", unknown=True),
+    "57": Fault(StorageUnavailable, "is the database being restarted?", unknown=True),
+    "58": Fault(StorageUnavailable, "look at the database's log", unknown=True),
+    "": Fault(StorageRefused, "look at the database's log", unknown=True),
+}
+# After these our session is of no use: another may reach a server that can write.
+LOST: Final = ("08", "25006", "40003", "57P", "58")
+
+# Of the session that commits. The database notices that our host is gone, and frees the queue for another.
+SESSION: Final = {
+    "lock_timeout": f"{LOCK_WAIT_SECONDS}s",
+    "statement_timeout": "0",
+    "tcp_keepalives_idle": str(DEAD_PEER_SECONDS),
+    "tcp_keepalives_interval": "1",
+    "tcp_keepalives_count": str(DEAD_PEER_SECONDS),
+}
+SETTINGS: Final = text("SELECT " + ", ".join(f"set_config('{name}', :{name}, false)" for name in SESSION))
+SESSION_LOCK: Final = text("SELECT pg_try_advisory_lock(:queue) AND pg_try_advisory_lock(:process)")
+TRANSACTION_LOCK: Final = text(
+    "SELECT pg_try_advisory_xact_lock(:queue) AND pg_try_advisory_xact_lock(:process)"
+    " FROM set_config('idle_in_transaction_session_timeout', '0', true)"
+)
+# What holds a queue has both its key and that of its process.
+HOLDER: Final = text(
+    """
+    WITH advisory AS (
+        SELECT pid, classid, objid FROM pg_locks JOIN pg_database ON pg_database.oid = pg_locks.database
+        WHERE locktype = 'advisory' AND granted AND objsubid = 1 AND datname = current_database()
+    )
+    SELECT pid, host(client_addr) AS client, EXISTS (
+        SELECT FROM advisory AS own
+        WHERE own.pid = held.pid AND own.classid = :process_high AND own.objid = :process_low
+    ) AS ours
+    FROM advisory AS held LEFT JOIN pg_stat_activity USING (pid)
+    WHERE held.classid = :queue_high AND held.objid = :queue_low
+    """
+)
+FENCE: Final = """
+    SET LOCAL lock_timeout = '{wait}s';
+    SELECT pg_advisory_xact_lock({writer});
+    DO $$ BEGIN
+        IF NOT EXISTS (SELECT FROM pg_locks WHERE locktype = 'advisory' AND granted AND pid = {guard}) THEN
+            RAISE EXCEPTION 'the session that holds the queue is gone' USING ERRCODE = '57P01';
+        END IF;
+    END $$;
+"""
+DURABILITY: Final = text(
+    "SELECT name, setting FROM pg_settings WHERE name IN ('fsync', 'full_page_writes', 'synchronous_commit')"
+)
+RISKS: Final = {
+    "fsync": "a crash of the database's host may destroy the queue: turn it on",
+    "full_page_writes": "a crash of the database's host may destroy the queue: turn it on",
+    "synchronous_commit": "jobs acknowledged last are lost when the database crashes: turn it on for this user, "
+    "ALTER ROLE ... SET synchronous_commit = on",
+}
+
+Put = Callable[[Any, Sequence[JobRecord]], Awaitable[None]]
+
+
+class PostgresStorage(NetworkedStorage):
+    """A queue in a PostgreSQL schema.
+
+    Behind a proxy that gives each transaction another session, a session cannot hold the queue. There a transaction
+    that stays open on a second connection holds it, the guard, and each batch looks that it is still there.
+    """
+
+    system = "PostgreSQL"
+
+    def __init__(self, url: URL, tables: Tables, **settings: Any) -> None:
+        self._behind_proxy: bool | None = None  # not known before the first connection
+        self._guard: AsyncConnection | None = None
+        self._fence = ""  # what each transaction behind a proxy begins with
+        self._queue_key = 0
+        super().__init__(url, tables, **settings)
+
+    # ---- connecting
+
+    def make_engine(self) -> AsyncEngine:
+        """Without what SQLAlchemy has a session remember: a proxy may change it between statements."""
+        engine = super().make_engine()
+        dialect: Any = engine.sync_engine.dialect
+        dialect.setup_asyncpg_json_codec = dialect.setup_asyncpg_jsonb_codec = no_codec
+        return engine
+
+    def connect_arguments(self) -> dict[str, Any]:
+        """SQLAlchemy's statements, all of them rare, are prepared without a name."""
+        return {"prepared_statement_cache_size": 0, "prepared_statement_name_func": str}
+
+    async def connect_driver(self, **options: Any) -> Any:
+        """Prepared statements are kept only where the session is ours alone."""
+        options = {"server_settings": {"application_name": APPLICATION}, **options}
+        if isinstance(options.get("host"), list):
+            options.setdefault("target_session_attrs", "read-write")
+        if self._behind_proxy is None:
+            self._behind_proxy = await is_behind_proxy(options)
+        if self._behind_proxy:
+            options["statement_cache_size"] = 0
+        return await asyncpg.connect(**options)
+
+    def transport_of(self, driver: Any) -> Any:
+        """The driver shows it to nobody; without it a dead peer is noticed later."""
+        return getattr(driver, "_transport", None)
+
+    def cut(self, driver: Any) -> None:
+        """Drop the connection."""
+        driver.terminate()
+
+    async def say_goodbye(self, driver: Any) -> None:
+        """End the session."""
+        await driver.close()
+
+    async def settle_session(self, connection: AsyncConnection) -> None:
+        """Refuse old servers; have the database notice when we are gone, and tell when it waits for a lock."""
+        version: Any = connection.dialect.server_version_info
+        self.system = f"PostgreSQL {'.'.join(map(str, version))}"
+        if version < (OLDEST,):
+            raise self.too_old("PostgreSQL", version, (OLDEST,))
+        schema = await connection.scalar(text("SELECT coalesce(:it, current_schema())"), {"it": self.tables.schema})
+        self._queue_key = signed(self.lock_key(schema))
+        if not self._behind_proxy:
+            await connection.execute(SETTINGS, SESSION)
+            await connection.commit()  # else the settings go with the transaction
+
+    # ---- the queue's lock
+
+    async def try_lock(self, connection: AsyncConnection) -> bool:
+        """Locks of the session; behind a proxy, of the guard's transaction."""
+        keys = {"queue": self._queue_key, "process": signed(self._identity)}
+        if not self._behind_proxy:
+            return bool(await connection.scalar(SESSION_LOCK, keys))
+        guard = await self.engine.connect()
+        if not await guard.scalar(TRANSACTION_LOCK, keys):
+            await guard.close()
+            return False
+        self._guard = guard
+        session = await guard.scalar(text("SELECT pg_backend_pid()"))
+        self._fence = FENCE.format(guard=session, writer=self._queue_key ^ 1, wait=LOCK_WAIT_SECONDS)
+        # A batch of the queue's last owner may still be on its way.
+        await connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": self._queue_key ^ 1})
+        return True
+
+    async def holder(self, connection: AsyncConnection) -> Holder | None:
+        """From the database's list of locks."""
+        keys = {**oids("queue", self._queue_key), **oids("process", signed(self._identity))}
+        row = (await connection.execute(HOLDER, keys)).first()
+        return Holder(row.pid, f" from {row.client}" if row.client else "", row.ours) if row else None
+
+    async def end_session(self, connection: AsyncConnection, session: int) -> None:
+        """The same user may."""
+        await connection.execute(text("SELECT pg_terminate_backend(:session)"), {"session": session})
+
+    async def disconnect(self) -> None:
+        """The guard goes too: it is taken anew with the next connection."""
+        guard, self._guard = self._guard, None
+        if guard is not None:
+            with suppress(Exception):
+                self.cut((await guard.get_raw_connection()).driver_connection)
+                await guard.invalidate()
+        await super().disconnect()
+
+    # ---- writing
+
+    async def write(self, connection: AsyncConnection, changes: Changes) -> None:
+        """One transaction, in one trip where that is enough."""
+        driver = self._driver
+        if driver.is_in_transaction():  # of a reader; what we write must not end with it
+            await connection.rollback()
+        try:
+            try:
+                await self._transact(driver, changes, self._copy)
+            except UniqueViolationError:  # some rows are there already
+                await driver.execute("ROLLBACK")
+                await self._transact(driver, changes, self._merge)
+        except PostgresError as error:
+            if driver.is_closed() or longest_prefix(error.sqlstate, LOST):
+                raise
+            await driver.execute("ROLLBACK")
+            raise self.translate(error) from error
+
+    async def _transact(self, driver: Any, changes: Changes, put: Put) -> None:
+        script = "; ".join(statements(self.table, changes))
+        rows = changes.inserts
+        if self._fence or (script and rows):
+            await driver.execute(f"BEGIN; {self._fence}{script}")
+            if rows:
+                await put(driver, rows)
+            await driver.execute("COMMIT")
+        elif script:
+            await driver.execute(script)  # without BEGIN one transaction too
+        else:
+            await put(driver, rows)
+
+    async def _copy(self, driver: Any, rows: Sequence[JobRecord]) -> None:
+        await driver.copy_records_to_table(
+            self.tables.job.name, schema_name=self.tables.schema, columns=COLUMNS, records=rows
+        )
+
+    async def _merge(self, driver: Any, rows: Sequence[JobRecord]) -> None:
+        arrays = ", ".join(f"${number}::{kind}[]" for number, kind in enumerate(ARRAY_TYPES, 1))
+        statement = f"INSERT INTO {self.table} SELECT * FROM unnest({arrays}) ON CONFLICT DO NOTHING"
+        await driver.execute(statement, *map(list, zip(*rows, strict=True)))
+
+    # ---- looking
+
+    async def advice(self) -> list[str]:
+        """Settings of the database on which the promise depends."""
+        connection = await self.connection()
+        settings = (await connection.execute(DURABILITY)).all()
+        await connection.rollback()
+        return [f"{self.where}: {name} is off: {RISKS[name]}" for name, value in settings if value == "off"]
+
+    # ---- errors
+
+    def translate(self, error: Exception) -> StorageError:
+        """PostgreSQL's SQLSTATE, in an operator's words."""
+        for cause in chain_of(error):
+            if isinstance(cause, StorageError):
+                return cause
+            if isinstance(cause, PostgresError):
+                code = longest_prefix(cause.sqlstate or "", FAULTS)
+                return FAULTS[code or ""].error(self.where, str(cause.args[0] if cause.args else cause))
+            if isinstance(cause, InterfaceError):
+                return StorageUnavailable(f"{self.where}: the connection was lost")
+        return self.network_fault(error) or self.unexpected(error)
+
+
+async def no_codec(_connection: Any) -> None:
+    """We have no JSON."""
+
+
+async def is_behind_proxy(options: dict[str, Any]) -> bool:
+    """A proxy gives its clients made-up process numbers: these are for cancelling, which it does itself."""
+    probe = await asyncpg.connect(**{**options, "statement_cache_size": 0})
+    try:
+        async with probe.transaction():
+            return bool(await probe.fetchval("SELECT pg_backend_pid()") != probe.get_server_pid())
+    finally:
+        await probe.close()
+
+
+def signed(key: bytes) -> int:
+    """PostgreSQL's bigint of the first 8 bytes, even: the next odd number is the writer's."""
+    return int.from_bytes(key[:8], "big", signed=True) & ~1
+
+
+def oids(name: str, key: int) -> dict[str, int]:
+    """The two halves in which pg_locks shows a key, as parameters."""
+    return {f"{name}_high": (key >> 32) & 0xFFFFFFFF, f"{name}_low": key & 0xFFFFFFFF}
+
+
+def longest_prefix(code: str | None, among: Iterable[str]) -> str | None:
+    """The longest of `among` that an SQLSTATE begins with."""
+    return max((prefix for prefix in among if (code or "").startswith(prefix)), key=len, default=None)
