@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Protocol
 
 import pytest
+from sqlalchemy import URL
 
 from tests.harness.server import Server
 
@@ -13,12 +14,13 @@ pytest_plugins = ["tests.databases.plugin"]
 
 
 class StartServer(Protocol):
-    """Starts a server on the database `name` in the test's own directory."""
+    """Starts a server on the SQLite file `name` in the test's own directory, or on another `database`."""
 
     def __call__(
         self,
         *arguments: str,
         name: str = "queue.db",
+        database: URL | None = None,
         prefix: Sequence[str] = (),
         environment: Mapping[str, str] | None = None,
     ) -> Server: ...
@@ -33,10 +35,11 @@ def start_server(tmp_path: Path) -> Iterator[StartServer]:
         def start(
             *arguments: str,
             name: str = "queue.db",
+            database: URL | None = None,
             prefix: Sequence[str] = (),
             environment: Mapping[str, str] | None = None,
         ) -> Server:
-            server = Server(tmp_path / name, *arguments, prefix=prefix, environment=environment)
+            server = Server(database or tmp_path / name, *arguments, prefix=prefix, environment=environment)
             servers.append(running.enter_context(server))
             return server
 

@@ -25,6 +25,9 @@ from tests.databases.server import OwnedServer
 
 NAME: Final = "gearmand-py-tests"  # in the names and labels of containers
 STOP_SECONDS: Final = 60
+# There are look-alikes of MySQL's images that take their own, empty mark of initialised data for none, and start anew
+# from nothing. The official ones have no such file.
+KEEP_DATA: Final = "mark=/var/lib/mysql/.initialised; [ ! -e $mark ] || echo yes >$mark"
 ENGINE_ERRORS: Final = (docker.errors.DockerException, requests.exceptions.RequestException)
 
 
@@ -101,6 +104,7 @@ class ContainerServer(OwnedServer):
     def _start_first(self) -> None:
         try:
             self.start()
+            self._docker.exec_run(["sh", "-c", KEEP_DATA])
         except BaseException:
             self.close()
             raise

@@ -41,7 +41,7 @@ def start_local(kind: str, settings: Mapping[str, str], data: Path | None = None
 class LocalServer(OwnedServer):
     """A server that is a child of the test's process. `data` is a directory in which it makes its own."""
 
-    # As whom it runs if the test is run by root: nobody means the test's own user.
+    # As whom it runs if the test is run by root: the first of these that there is; none of them means as root.
     accounts: tuple[str, ...] = ()
 
     def __init__(self, kind: str, programs: Programs, settings: Mapping[str, str], data: Path | None) -> None:

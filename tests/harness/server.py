@@ -7,6 +7,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
+from sqlalchemy import URL
+
 from gearmand_py.server.client import Client
 from tests.harness.process import Process
 
@@ -18,18 +20,19 @@ LISTENING: Final = rb"listening on 127\.0\.0\.1:(\d+)"
 class Server:
     """A server on a database of its own. It may be killed and started again, on the same database and port.
 
-    `prefix` is a command that runs the server's, such as strace or prlimit.
+    `database` is the path of a SQLite file, or a URL, whose tables the server then makes. `prefix` is a command that
+    runs the server's, such as strace or prlimit.
     """
 
     def __init__(
         self,
-        database: Path,
+        database: Path | URL,
         *arguments: str,
         prefix: Sequence[str] = (),
         environment: Mapping[str, str] | None = None,
     ) -> None:
-        self.database = database
-        self.arguments = arguments
+        self.url = database if isinstance(database, URL) else URL.create("sqlite", database=str(database.absolute()))
+        self.arguments = arguments if isinstance(database, Path) else ("--migrate", *arguments)
         self.prefix = prefix
         self.environment = environment or {}
         self.port = 0
@@ -37,7 +40,8 @@ class Server:
         self._process = self._start()
 
     def _start(self) -> Process:
-        where = ["--listen", HOST, "--port", str(self.port), "--database", f"sqlite:///{self.database.absolute()}"]
+        database = self.url.render_as_string(hide_password=False)
+        where = ["--listen", HOST, "--port", str(self.port), "--database", database]
         process = Process([*self.prefix, str(COMMAND), *where, *self.arguments], environment=self.environment)
         try:
             self.port = int(process.expect_error(LISTENING)[1])
@@ -45,6 +49,13 @@ class Server:
             process.close()
             raise
         return process
+
+    @property
+    def database(self) -> Path:
+        """The SQLite file."""
+        assert self.url.drivername == "sqlite", self.url
+        assert self.url.database, self.url
+        return Path(self.url.database)
 
     @property
     def pid(self) -> int:

@@ -1,16 +1,11 @@
-"""The way to the schema: every road ends in the same tables, and no road loses a job.
-
-A further database joins with an entry in DATABASES and one in CATALOGUES.
-"""
+"""The way to the schema: every road ends in the same tables, and no road loses a job."""
 
 import asyncio
 import itertools
 import logging
-import sqlite3
+import re
 import subprocess
 import sys
-import time
-from collections.abc import AsyncIterator, Callable
 from importlib.resources import as_file, files
 from pathlib import Path
 from typing import Any, Final
@@ -20,106 +15,84 @@ from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, insert, select, text
+from sqlalchemy import Connection, event, text
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from gearmand_py import migrations
-from gearmand_py.migrations import HEAD, REVISIONS, VERSION_TABLE, SchemaState, SchemaUnknown
-from gearmand_py.storage import schema
-from gearmand_py.storage.base import DEAD, RUN_AT_ONCE, JobRecord, SchemaTooNew, StorageError, id_floor
+from gearmand_py.migrations import HEAD, REVISIONS, SchemaState, SchemaUnknown
+from gearmand_py.storage import view
+from gearmand_py.storage.base import SchemaTooNew, StorageError
+from gearmand_py.storage.schema import DEFAULT, JOB_TABLE, JOB_VIEW, VERSION_TABLE
+from tests.migrations.conftest import MakeEngine
+from tests.migrations.databases import (
+    COLUMNS,
+    DRIVERS,
+    ID,
+    JOB,
+    add_jobs,
+    all_jobs,
+    catalogue,
+    create_fresh,
+    execute,
+    run_script,
+    state,
+)
 
-# 2024-02-29T12:30:15.250Z
-SUBMITTED_MS: Final = 1_709_209_815_250
-ID: Final = id_floor(SUBMITTED_MS, 7)
-JOB: Final = JobRecord(ID, b"resize", b"k", 1, 0, 7, RUN_AT_ONCE, None, b"payload")
+UPGRADE: Final = """
+import asyncio, sys
+from sqlalchemy.ext.asyncio import create_async_engine
+from gearmand_py.migrations import upgrade
 
-COLUMNS: Final = [column.name for column in schema.gearman_job.columns]
+async def main():
+    engine = create_async_engine(sys.argv[1])
+    print(await upgrade(engine))
+    await engine.dispose()
 
-MakeEngine = Callable[[], AsyncEngine]
-Catalogue = set[tuple[Any, ...]]
-
-
-def sqlite_url(directory: Path, number: int) -> str:
-    return f"sqlite+aiosqlite:///{directory}/{number}.db"
-
-
-def sqlite_catalogue(connection: Connection) -> Catalogue:
-    """Everything but the version table, with the statements that made it."""
-    rows = connection.execute(
-        text("SELECT type, name, sql FROM sqlite_master WHERE tbl_name <> :version"), {"version": VERSION_TABLE}
-    )
-    return {(kind, name, " ".join((statement or "").split())) for kind, name, statement in rows}
-
-
-# How to get the URL of an empty database of each kind, and how to list what is in it.
-DATABASES: Final[dict[str, Callable[[Path, int], str]]] = {"sqlite": sqlite_url}
-CATALOGUES: Final[dict[str, Callable[[Connection], Catalogue]]] = {"sqlite": sqlite_catalogue}
-
-
-@pytest.fixture(params=DATABASES)
-async def new_engine(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[MakeEngine]:
-    """Each call gives an engine for another empty database."""
-    engines: list[AsyncEngine] = []
-    numbers = itertools.count()
-
-    def make() -> AsyncEngine:
-        engines.append(create_async_engine(DATABASES[request.param](tmp_path, next(numbers))))
-        return engines[-1]
-
-    yield make
-    for engine in engines:
-        await engine.dispose()
+asyncio.run(main())
+"""
 
 
-@pytest.fixture
-def engine(new_engine: MakeEngine) -> AsyncEngine:
-    return new_engine()
+class Cut(Exception):
+    """The process that migrated is no more."""
 
 
-@pytest.fixture
-async def migrated(engine: AsyncEngine) -> AsyncEngine:
-    await migrations.upgrade(engine)
-    return engine
+# The table as version 0.1.0 made it.
+FIRST_RELEASE: Final = """
+CREATE TABLE gearman_job (
+    id INTEGER NOT NULL,
+    function_name BLOB NOT NULL,
+    unique_key BLOB,
+    priority SMALLINT NOT NULL,
+    attempts SMALLINT NOT NULL,
+    node SMALLINT NOT NULL,
+    run_at BIGINT NOT NULL,
+    reducer BLOB,
+    data BLOB NOT NULL,
+    CONSTRAINT pk_gearman_job PRIMARY KEY (id)
+)
+"""
+# Of these and no others an upgrade of an empty database consists.
+STATEMENTS: Final = ("drop the view", "make the version table", "make the job table", "version", "make the view")
+SYNTAX_ERRORS: Final = {
+    "sqlite": f'cannot migrate to revision {HEAD}: near "NONSENSE": syntax error',
+    "postgresql": f'cannot migrate to revision {HEAD}: syntax error at or near "NONSENSE"',
+    "mysql": f"cannot migrate to revision {HEAD}: You have an error in your SQL syntax; .* near 'NONSENSE' at line 1",
+}
 
 
-async def catalogue(engine: AsyncEngine) -> Catalogue:
-    async with engine.connect() as connection:
-        return await connection.run_sync(CATALOGUES[engine.dialect.name])
+def url_of(engine: AsyncEngine) -> str:
+    return engine.url.render_as_string(hide_password=False)
 
 
-async def state(engine: AsyncEngine) -> SchemaState:
-    async with engine.connect() as connection:
-        return await migrations.state(connection)
+def cut_before(engine: AsyncEngine, statement: int) -> None:
+    """Let only so many statements that change something through."""
+    changes = itertools.count(1)
 
+    def check(_connection: Any, _cursor: Any, sql: str, *_rest: object) -> None:
+        if sql.lstrip().startswith(("CREATE", "DROP", "INSERT")) and next(changes) == statement:
+            raise Cut
 
-async def execute(engine: AsyncEngine, *statements: str) -> None:
-    async with engine.begin() as connection:
-        for statement in statements:
-            await connection.execute(text(statement))
-
-
-async def create_fresh(engine: AsyncEngine) -> None:
-    """The schema as storage/schema.py has it, with no migration involved."""
-    async with engine.begin() as connection:
-        await connection.run_sync(schema.metadata.create_all)
-        await connection.exec_driver_sql(schema.view_ddl(engine.dialect.name))
-
-
-async def add_jobs(engine: AsyncEngine, *jobs: JobRecord) -> None:
-    async with engine.begin() as connection:
-        await connection.execute(insert(schema.gearman_job), [dict(zip(COLUMNS, job, strict=True)) for job in jobs])
-
-
-async def all_jobs(engine: AsyncEngine) -> list[JobRecord]:
-    async with engine.connect() as connection:
-        rows = await connection.execute(select(schema.gearman_job).order_by(schema.gearman_job.c.id))
-        return [JobRecord(*row) for row in rows]
-
-
-async def shown(engine: AsyncEngine) -> list[dict[str, Any]]:
-    async with engine.connect() as connection:
-        rows = await connection.execute(text(f"SELECT * FROM {schema.JOB_VIEW} ORDER BY id"))
-        return [dict(row) for row in rows.mappings()]
+    event.listen(engine.sync_engine, "before_cursor_execute", check)
 
 
 class TestRevisions:
@@ -147,7 +120,7 @@ class TestUpgrade:
     async def test_autogenerate_finds_nothing_to_do(self, migrated: AsyncEngine) -> None:
         def differences(connection: Connection) -> list[Any]:
             options = {"version_table": VERSION_TABLE, "compare_type": True, "compare_server_default": True}
-            return list(compare_metadata(MigrationContext.configure(connection, opts=options), schema.metadata))
+            return list(compare_metadata(MigrationContext.configure(connection, opts=options), DEFAULT.metadata))
 
         async with migrated.connect() as connection:
             assert await connection.run_sync(differences) == []
@@ -155,26 +128,51 @@ class TestUpgrade:
     async def test_again_changes_nothing(self, migrated: AsyncEngine) -> None:
         await add_jobs(migrated, JOB)
         before = await catalogue(migrated)
-        await migrations.upgrade(migrated)
+        assert not await migrations.upgrade(migrated)
         assert await catalogue(migrated) == before
         assert await all_jobs(migrated) == [JOB]
 
-    async def test_servers_that_start_together(self, tmp_path: Path) -> None:
-        engines = [create_async_engine(sqlite_url(tmp_path, 0)) for _ in range(4)]
-        await asyncio.gather(*map(migrations.upgrade, engines))
-        assert await state(engines[0]) is SchemaState.CURRENT
-        for engine in engines:
-            await engine.dispose()
+    async def test_servers_that_start_together(self, new_engine: MakeEngine) -> None:
+        first = new_engine()
+        engines = [first, *(new_engine(first.url) for _ in range(3))]
+        acted = await asyncio.gather(*map(migrations.upgrade, engines))
+        assert sorted(acted) == [False, False, False, True]
+        assert await state(first) is SchemaState.CURRENT
 
-    async def test_cut_short_leaves_nothing_behind(self, engine: AsyncEngine, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(schema, "view_ddl", lambda dialect_name: "CREATE NONSENSE")
-        with pytest.raises(StorageError, match="cannot migrate to revision"):
+    async def test_processes_that_start_together(self, engine: AsyncEngine) -> None:
+        command = (sys.executable, "-W", "error", "-c", UPGRADE, url_of(engine))
+        pipe = asyncio.subprocess.PIPE
+        processes = [await asyncio.create_subprocess_exec(*command, stdout=pipe, stderr=pipe) for _ in range(3)]
+        said = [await process.communicate() for process in processes]
+        assert sorted(said) == [(b"False\n", b""), (b"False\n", b""), (b"True\n", b"")]
+
+    async def test_cut_short_is_taken_up_where_it_was(self, new_engine: MakeEngine) -> None:
+        whole = new_engine()
+        await migrations.upgrade(whole)
+        for statement in range(1, 1 + len(STATEMENTS)):
+            engine = new_engine()
+            cut = new_engine(engine.url)
+            cut_before(cut, statement)
+            with pytest.raises(Cut):
+                await migrations.upgrade(cut)
+            if engine.dialect.name != "mysql":
+                assert await catalogue(engine) == set()
+            assert await migrations.upgrade(engine)
+            assert await catalogue(engine) == await catalogue(whole)
+            assert not await migrations.upgrade(engine)
+
+    async def test_says_why_it_failed(self, engine: AsyncEngine, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(view, "view_ddl", lambda dialect, tables: "CREATE NONSENSE")
+        with pytest.raises(StorageError) as caught:
             await migrations.upgrade(engine)
-        assert await catalogue(engine) == set()
-        assert await state(engine) is SchemaState.EMPTY
-        monkeypatch.undo()
-        await migrations.upgrade(engine)
-        assert await state(engine) is SchemaState.CURRENT
+        assert re.fullmatch(SYNTAX_ERRORS[engine.dialect.name], str(caught.value))
+
+    async def test_a_lost_view_is_made_again(self, migrated: AsyncEngine) -> None:
+        before = await catalogue(migrated)
+        await execute(migrated, f"DROP VIEW {JOB_VIEW}")
+        assert await state(migrated) is SchemaState.CURRENT  # a server does without
+        assert await migrations.upgrade(migrated)
+        assert await catalogue(migrated) == before
 
     async def test_leaves_the_tables_of_others_alone(self, engine: AsyncEngine) -> None:
         await execute(
@@ -201,7 +199,7 @@ class TestUpgrade:
 
     async def test_a_broken_file_is_the_storages_error(self, tmp_path: Path) -> None:
         (tmp_path / "0.db").write_bytes(b"this is no database" * 100)
-        engine = create_async_engine(sqlite_url(tmp_path, 0))
+        engine = create_async_engine(f"{DRIVERS['sqlite']}:///{tmp_path}/0.db")
         with pytest.raises(StorageError, match=r"^cannot read the schema: file is not a database$"):
             await migrations.upgrade(engine)
         await engine.dispose()
@@ -240,8 +238,8 @@ class TestState:
     @pytest.mark.parametrize(
         "statement",
         [
-            f"CREATE TABLE {schema.JOB_TABLE} (id INTEGER PRIMARY KEY, payload VARCHAR(10))",
-            f"CREATE TABLE {schema.JOB_TABLE} AS SELECT * FROM original",
+            f"CREATE TABLE {JOB_TABLE} (id INTEGER PRIMARY KEY, payload VARCHAR(10))",
+            f"CREATE TABLE {JOB_TABLE} AS SELECT * FROM original",
         ],
         ids=["other columns", "copy without a key"],
     )
@@ -249,104 +247,36 @@ class TestState:
         columns = ", ".join(f"{name} INTEGER" for name in COLUMNS)
         await execute(engine, f"CREATE TABLE original ({columns})", statement)
         before = await catalogue(engine)
-        with pytest.raises(SchemaUnknown, match=f"there is a table {schema.JOB_TABLE}, but no {VERSION_TABLE}"):
+        with pytest.raises(SchemaUnknown, match=f"there is a table {JOB_TABLE}, but no {VERSION_TABLE}"):
             await migrations.upgrade(engine)
         assert await catalogue(engine) == before
 
     async def test_a_version_that_lost_its_job_table_is_refused(self, migrated: AsyncEngine) -> None:
-        await execute(migrated, f"DROP VIEW {schema.JOB_VIEW}", f"DROP TABLE {schema.JOB_TABLE}")
-        with pytest.raises(SchemaUnknown, match=f"there is no table {schema.JOB_TABLE}"):
+        await execute(migrated, f"DROP VIEW {JOB_VIEW}", f"DROP TABLE {JOB_TABLE}")
+        with pytest.raises(SchemaUnknown, match=f"there is no table {JOB_TABLE}"):
             await migrations.upgrade(migrated)
 
 
 class TestScript:
     async def test_gives_the_same_schema(self, new_engine: MakeEngine) -> None:
         by_script, upgraded = new_engine(), new_engine()
-        with sqlite3.connect(str(by_script.url.database)) as database:
-            database.executescript(migrations.sql("sqlite://"))
-        database.close()
+        await run_script(by_script)
         await migrations.upgrade(upgraded)
         assert await catalogue(by_script) == await catalogue(upgraded)
         assert await state(by_script) is SchemaState.CURRENT
 
-    def test_is_one_transaction(self) -> None:
-        script = migrations.sql("sqlite+aiosqlite:////no/such/directory/50%.db")
+    @pytest.mark.parametrize("url", ["sqlite+aiosqlite:////no/such/directory/50%.db", "postgresql+asyncpg://"])
+    def test_is_one_transaction(self, url: str) -> None:
+        script = migrations.sql(url)
         assert script.startswith("BEGIN;\n")
         assert script.endswith("\nCOMMIT;\n")
 
     def test_is_empty_from_the_newest(self) -> None:
-        assert migrations.sql("sqlite://", HEAD) == ""
+        assert migrations.sql("sqlite://", start=HEAD) == ""
 
     def test_unknown_start_is_refused(self) -> None:
         with pytest.raises(SchemaTooNew, match="revision 9999"):
-            migrations.sql("sqlite://", "9999")
-
-
-class TestView:
-    async def test_a_waiting_job(self, migrated: AsyncEngine) -> None:
-        await add_jobs(migrated, JOB)
-        now = int(time.time())
-        (row,) = await shown(migrated)
-        age = row.pop("age_seconds")
-        assert 0 <= age - (now - SUBMITTED_MS // 1000) <= 5
-        assert row == {
-            "id": ID,
-            "function_name": "resize",
-            "unique_key": "k",
-            "priority": "normal",
-            "state": "waiting",
-            "attempts": 0,
-            "node": 7,
-            "submitted_at": "2024-02-29 12:30:15.250",
-            "run_at": None,
-            "data_bytes": 7,
-        }
-
-    @pytest.mark.parametrize(("priority", "word"), [(0, "high"), (1, "normal"), (2, "low")])
-    async def test_priorities(self, migrated: AsyncEngine, priority: int, word: str) -> None:
-        await add_jobs(migrated, JOB._replace(priority=priority))
-        assert [row["priority"] for row in await shown(migrated)] == [word]
-
-    @pytest.mark.parametrize(
-        ("run_at", "kind", "time_shown"),
-        [
-            (RUN_AT_ONCE, "waiting", None),
-            (1_709_209_900, "waiting", "2024-02-29 12:31:40"),
-            (4_102_444_800, "delayed", "2100-01-01 00:00:00"),
-            (253_402_300_799, "delayed", "9999-12-31 23:59:59"),
-            (DEAD, "dead", None),
-        ],
-        ids=["at once", "delayed and due", "delayed", "delayed beyond 32 bits", "dead"],
-    )
-    async def test_states(self, migrated: AsyncEngine, run_at: int, kind: str, time_shown: str | None) -> None:
-        await add_jobs(migrated, JOB._replace(run_at=run_at))
-        assert [(row["state"], row["run_at"]) for row in await shown(migrated)] == [(kind, time_shown)]
-
-    @pytest.mark.parametrize(
-        ("stored", "seen"),
-        [
-            (b"", ""),
-            (b"Resize it, 100% ~", "Resize it, 100% ~"),
-            ("Größe 日本 🐘".encode(), "Größe 日本 🐘"),
-            (b"tab\there\x01", "tab\there\x01"),
-            (b"caf\xe9", "caf\ufffd"),
-            (b"x" * 511 + b"\xff", "x" * 511 + "\ufffd"),
-        ],
-        ids=["empty", "ascii", "utf-8", "control", "latin-1", "long"],
-    )
-    async def test_names_are_readable(self, migrated: AsyncEngine, stored: bytes, seen: str) -> None:
-        await add_jobs(migrated, JOB._replace(function=stored, unique=stored[:64]))
-        assert [(row["function_name"], row["unique_key"]) for row in await shown(migrated)] == [(seen, seen[:64])]
-
-    async def test_no_bytes_break_it(self, migrated: AsyncEngine) -> None:
-        pairs = [bytes(pair) for pair in itertools.product((0x01, 0x41, *range(0x80, 0x100)), repeat=2)]
-        await add_jobs(migrated, *(JOB._replace(id=ID + n, function=b"a" + pair) for n, pair in enumerate(pairs)))
-        assert all(row["function_name"].startswith("a") for row in await shown(migrated))
-
-    async def test_no_unique_and_size_in_bytes(self, migrated: AsyncEngine) -> None:
-        await add_jobs(migrated, JOB._replace(unique=None, data=b"\0\xff" * 50_000), JOB._replace(id=ID + 1, data=b""))
-        rows = await shown(migrated)
-        assert [(row["unique_key"], row["data_bytes"]) for row in rows] == [(None, 100_000), ("k", 0)]
+            migrations.sql("sqlite://", start="9999")
 
 
 class TestTable:
@@ -362,11 +292,25 @@ class TestTable:
         assert await all_jobs(migrated) == [job]
 
     async def test_on_sqlite_the_id_is_the_rowid(self, tmp_path: Path) -> None:
-        engine = create_async_engine(sqlite_url(tmp_path, 0))
+        engine = create_async_engine(f"{DRIVERS['sqlite']}:///{tmp_path}/0.db")
         await migrations.upgrade(engine)
         await add_jobs(engine, JOB)
         async with engine.connect() as connection:
-            assert await connection.scalar(text(f"SELECT rowid FROM {schema.JOB_TABLE}")) == ID
-            indexes = await connection.execute(text(f"PRAGMA index_list({schema.JOB_TABLE})"))
+            assert await connection.scalar(text(f"SELECT rowid FROM {JOB_TABLE}")) == ID
+            indexes = await connection.execute(text(f"PRAGMA index_list({JOB_TABLE})"))
             assert indexes.all() == []
+        await engine.dispose()
+
+    async def test_the_first_release_is_current(self, tmp_path: Path) -> None:
+        engine = create_async_engine(f"{DRIVERS['sqlite']}:///{tmp_path}/0.db")
+        await execute(engine, FIRST_RELEASE, f"CREATE VIEW {JOB_VIEW} AS SELECT id FROM {JOB_TABLE}")
+        before = await catalogue(engine)
+        await execute(
+            engine,
+            f"CREATE TABLE {VERSION_TABLE} (version_num VARCHAR(32) NOT NULL)",
+            f"INSERT INTO {VERSION_TABLE} VALUES ('0001')",
+        )
+        assert await state(engine) is SchemaState.CURRENT
+        assert not await migrations.upgrade(engine)
+        assert await catalogue(engine) == before
         await engine.dispose()

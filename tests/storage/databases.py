@@ -14,7 +14,6 @@ from gearmand_py.storage.urls import storage_for
 from tests.databases.selection import SELECTED, SERVERS
 from tests.databases.sources import shared_server
 
-
 LARGEST_PACKET: Final = 128 * 1024 * 1024
 
 
