@@ -19,8 +19,8 @@ from collections.abc import Iterator
 from importlib.resources import as_file, files
 from typing import Any, Final, TextIO
 
-from sqlalchemy import URL, Connection, String, column, inspect, make_url, select, table
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy import URL, Connection, String, column, inspect, literal_column, make_url, select, table
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from gearmand_py.migrations.lock import migration_lock
@@ -36,6 +36,8 @@ HEAD: Final = REVISIONS[-1]
 _FIRST_COLUMNS: Final = frozenset(
     ("id", "function_name", "unique_key", "priority", "attempts", "node", "run_at", "reducer", "data")
 )
+
+_NO_SUCH_TABLE: Final = 1146  # of MySQL and MariaDB
 
 
 class SchemaState(enum.Enum):
@@ -106,7 +108,7 @@ def _state(connection: Connection, tables: Tables) -> SchemaState:
         return _unversioned_state(connection, tables)
     if not revisions.issubset(REVISIONS):
         return SchemaState.NEWER
-    if not inspect(connection).has_table(tables.job_name, tables.schema):
+    if not _has(connection, tables.job_name, tables.schema):
         raise SchemaUnknown(
             f"{tables.version_name} says the schema is at revision {', '.join(sorted(revisions))}, but there is no"
             f" table {tables.job_name}: restore it from a backup, or drop {tables.version_name} to start with an empty"
@@ -117,7 +119,7 @@ def _state(connection: Connection, tables: Tables) -> SchemaState:
 
 def _revisions(connection: Connection, tables: Tables) -> set[str]:
     """What the version table holds: one revision, or none if the table is not there or was never filled."""
-    if not inspect(connection).has_table(tables.version_name, tables.schema):
+    if not _has(connection, tables.version_name, tables.schema):
         return set()
     version = column("version_num", String)
     return set(
@@ -126,9 +128,9 @@ def _revisions(connection: Connection, tables: Tables) -> set[str]:
 
 
 def _unversioned_state(connection: Connection, tables: Tables) -> SchemaState:
-    inspector = inspect(connection)
-    if not inspector.has_table(tables.job_name, tables.schema):
+    if not _has(connection, tables.job_name, tables.schema):
         return SchemaState.EMPTY
+    inspector = inspect(connection)
     columns = {found["name"] for found in inspector.get_columns(tables.job_name, tables.schema)}
     # A copy made by CREATE TABLE AS has the columns but no key, and without the key a batch is not safe to repeat.
     key = inspector.get_pk_constraint(tables.job_name, tables.schema)["constrained_columns"]
@@ -149,7 +151,24 @@ async def _is_complete(connection: AsyncConnection, tables: Tables) -> bool:
 
 
 def _has_view(connection: Connection, tables: Tables) -> bool:
-    return inspect(connection).has_table(tables.view_name, tables.schema)
+    return _has(connection, tables.view_name, tables.schema)
+
+
+def _has(connection: Connection, name: str, schema: str | None) -> bool:
+    """Is there such a table or view? MariaDB's DESCRIBE fails while another session makes it; a query waits."""
+    if connection.dialect.name not in {"mysql", "mariadb"}:
+        return inspect(connection).has_table(name, schema)
+    try:
+        connection.execute(select(literal_column("1")).select_from(table(name, schema=schema)).limit(0))
+    except DBAPIError as error:
+        if _mysql_code(error) != _NO_SUCH_TABLE:
+            raise
+        return False
+    return True
+
+
+def _mysql_code(error: DBAPIError) -> object:
+    return error.orig.args[0] if error.orig and error.orig.args else None
 
 
 def _too_new(revisions: list[str]) -> str:

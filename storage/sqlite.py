@@ -229,6 +229,7 @@ class SqliteStorage(SqlStorage):
 def file_of(url: URL) -> Path:
     """The file that a URL names. Raises StorageError."""
     wanted = "use sqlite:////absolute/path or sqlite:///relative/path"
+    url = url.set(drivername="sqlite")  # as people write it
     if not url.database or not Path(url.database).name or url.database == ":memory:" or url.query:
         raise StorageError(f"{url} does not name a file: {wanted}")
     try:

@@ -48,7 +48,11 @@ def test_every_setting_can_be_given_by_environment_and_file(gearmand_py: Gearman
     others: dict[str, Any] = {
         "listen": "::",
         "port": 5000,
-        "database": "sqlite:////tmp/other.db",
+        "database": "postgresql://ann@db/jobs",
+        "database-password-file": "/run/secrets/password",
+        "database-schema": "jobs",
+        "table-prefix": "other_",
+        "migrate": True,
         "synchronous": "normal",
         "storage-timeout": 0.5,
         "node": 7,
@@ -114,7 +118,7 @@ def test_wrong_words(words: list[str], message: str) -> None:
     [
         ("prot = 1", "there is no setting 'prot'; did you mean 'port'?"),
         ("jobretries = 1", "there is no setting 'jobretries'; did you mean 'job-retries'?"),
-        ("colour = 1", "there is no setting 'colour'; known are backlog, database, job-handle-prefix, "),
+        ("colour = 1", "there is no setting 'colour'; known are backlog, database, database-password-file, "),
         ('config-file = "x"', "there is no setting 'config-file'; "),
         ('port = "http"', "port: 'http' is not a valid integer"),
         ("port = 4730.5", "port = 4730.5 is not a value for this setting"),
