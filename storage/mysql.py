@@ -118,6 +118,11 @@ class MysqlStorage(NetworkedStorage):
         """Neither driver shows it; without it a dead peer is noticed later."""
         return getattr(getattr(driver, "_writer", None), "transport", None)
 
+    def is_lost(self, driver: Any) -> bool:
+        """Whether the end of the stream was read."""
+        reader = getattr(driver, "_reader", None)
+        return reader is None or bool(reader.at_eof())
+
     def cut(self, driver: Any) -> None:
         """Drop the connection."""
         if transport := self.transport_of(driver):
@@ -164,7 +169,7 @@ class MysqlStorage(NetworkedStorage):
 
     # ---- writing
 
-    async def write(self, connection: AsyncConnection, changes: Changes) -> None:
+    async def transact(self, connection: AsyncConnection, changes: Changes) -> None:
         """One transaction, in one packet where it fits."""
         script = [statement.encode() for statement in statements(self.table, changes)]
         script += self._inserts(changes.inserts)

@@ -103,6 +103,10 @@ class NetworkedStorage(SqlStorage):
         """The asyncio transport of a driver's connection; None if it cannot be found."""
 
     @abstractmethod
+    def is_lost(self, driver: Any) -> bool:
+        """Whether the other side has closed this connection, as far as it is known here."""
+
+    @abstractmethod
     def cut(self, driver: Any) -> None:
         """Drop a driver's connection without a word to the other side, and without waiting."""
 
@@ -126,6 +130,10 @@ class NetworkedStorage(SqlStorage):
     async def end_session(self, connection: AsyncConnection, session: int) -> None:
         """Have the database end a session of ours."""
 
+    @abstractmethod
+    async def transact(self, connection: AsyncConnection, changes: Changes) -> None:
+        """What `write` is in a `SqlStorage`."""
+
     # ---- connecting
 
     def make_engine(self) -> AsyncEngine:
@@ -147,29 +155,29 @@ class NetworkedStorage(SqlStorage):
 
     async def connection(self) -> AsyncConnection:
         """The held connection, which holds the queue; made anew if it was lost. Raises StorageError."""
+        if self._driver is not None and self.is_lost(self._driver):
+            await self.disconnect()  # while nobody asked anything of it: nothing was interrupted
         if self._connection is None:
-            connection = await super().connection()
-            self._driver = (await connection.get_raw_connection()).driver_connection
-            async with self._translated(connection):
-                await self.settle_session(connection)
+            async with self._session() as connection:
                 await self._take_queue(connection)
-                await connection.rollback()
-        assert self._connection is not None
+            return connection
         return self._connection
 
     async def look(self) -> AsyncConnection:
         """Connect without taking the queue."""
-        connection = await super().connection()
-        async with self._translated(connection):
-            await self.settle_session(connection)
-            await connection.rollback()
-        return connection
+        async with self._session() as connection:
+            return connection
 
     @asynccontextmanager
-    async def _translated(self, connection: AsyncConnection) -> AsyncIterator[None]:
+    async def _session(self) -> AsyncIterator[AsyncConnection]:
+        """A new session, fit for use after the block. Raises StorageError."""
         try:
             async with asyncio.timeout(CONNECT_SECONDS + LOCK_SECONDS):
-                yield
+                connection = await super().connection()
+                self._driver = (await connection.get_raw_connection()).driver_connection
+                await self.settle_session(connection)
+                yield connection
+                await connection.rollback()
         except StorageError:
             await self.disconnect()
             raise
@@ -216,14 +224,10 @@ class NetworkedStorage(SqlStorage):
 
     # ---- writing
 
-    async def commit(self, changes: Changes) -> None:
-        """The same, but within `patience` seconds."""
-        try:
-            async with asyncio.timeout(self._patience):
-                await super().commit(changes)
-        except TimeoutError as error:
-            await self.disconnect()
-            raise StorageUnavailable(f"{self.where}: no answer for {self._patience:g} s: {HANGS}") from error
+    async def write(self, connection: AsyncConnection, changes: Changes) -> None:
+        """One transaction, given up after `patience` seconds: then nobody waits for it any more."""
+        async with asyncio.timeout(self._patience):
+            await self.transact(connection, changes)
 
     # ---- errors
 
@@ -237,6 +241,8 @@ class NetworkedStorage(SqlStorage):
                     return StorageUnavailable(f"{self.where}: connection refused: is the database running there?")
                 case TimeoutError():
                     return StorageUnavailable(f"{self.where}: no answer: {HANGS}")
+                case RuntimeError() if "the handler is closed" in str(cause):  # uvloop's word for a broken pipe
+                    return StorageUnavailable(f"{self.where}: the connection was lost: is the database running there?")
                 case OSError():
                     return StorageUnavailable(
                         f"{self.where}: {cause.strerror or cause}: is the database running there?"

@@ -66,6 +66,9 @@ SESSION: Final = {
     "tcp_keepalives_count": str(DEAD_PEER_SECONDS),
 }
 SETTINGS: Final = text("SELECT " + ", ".join(f"set_config('{name}', :{name}, false)" for name in SESSION))
+STAY: Final = text(  # the setting is there since PostgreSQL 14
+    "SELECT set_config(name, '0', false) FROM pg_settings WHERE name = 'idle_session_timeout'"
+)
 SESSION_LOCK: Final = text("SELECT pg_try_advisory_lock(:queue) AND pg_try_advisory_lock(:process)")
 TRANSACTION_LOCK: Final = text(
     "SELECT pg_try_advisory_xact_lock(:queue) AND pg_try_advisory_xact_lock(:process)"
@@ -152,6 +155,10 @@ class PostgresStorage(NetworkedStorage):
         """The driver shows it to nobody; without it a dead peer is noticed later."""
         return getattr(driver, "_transport", None)
 
+    def is_lost(self, driver: Any) -> bool:
+        """Whether the connection was closed."""
+        return bool(driver.is_closed())
+
     def cut(self, driver: Any) -> None:
         """Drop the connection."""
         driver.terminate()
@@ -170,6 +177,7 @@ class PostgresStorage(NetworkedStorage):
         self._queue_key = signed(self.lock_key(schema))
         if not self._behind_proxy:
             await connection.execute(SETTINGS, SESSION)
+            await connection.execute(STAY)
             await connection.commit()  # else the settings go with the transaction
 
     # ---- the queue's lock
@@ -211,24 +219,24 @@ class PostgresStorage(NetworkedStorage):
 
     # ---- writing
 
-    async def write(self, connection: AsyncConnection, changes: Changes) -> None:
+    async def transact(self, connection: AsyncConnection, changes: Changes) -> None:
         """One transaction, in one trip where that is enough."""
         driver = self._driver
         if driver.is_in_transaction():  # of a reader; what we write must not end with it
             await connection.rollback()
         try:
             try:
-                await self._transact(driver, changes, self._copy)
+                await self._run(driver, changes, self._copy)
             except UniqueViolationError:  # some rows are there already
                 await driver.execute("ROLLBACK")
-                await self._transact(driver, changes, self._merge)
+                await self._run(driver, changes, self._merge)
         except PostgresError as error:
             if driver.is_closed() or longest_prefix(error.sqlstate, LOST):
                 raise
             await driver.execute("ROLLBACK")
             raise self.translate(error) from error
 
-    async def _transact(self, driver: Any, changes: Changes, put: Put) -> None:
+    async def _run(self, driver: Any, changes: Changes, put: Put) -> None:
         script = "; ".join(statements(self.table, changes))
         rows = changes.inserts
         if self._fence or (script and rows):

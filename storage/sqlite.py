@@ -33,6 +33,18 @@ T = TypeVar("T")
 # After these the transaction is rolled back and the connection as good as before.
 STILL_GOOD: Final = frozenset({sqlite3.SQLITE_FULL, sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_TOOBIG})
 
+DAMAGED: Final = (
+    "{path} is damaged or no SQLite database ({cause}): move it away and restore a backup, "
+    "or save what `sqlite3 {path} .recover` can read"
+)
+REFUSALS: Final = {
+    sqlite3.SQLITE_READONLY: "{path} is read-only: check its mode and the file system",
+    sqlite3.SQLITE_IOERR: "the disk fails on {path} ({name}): check the system's log",
+    sqlite3.SQLITE_CORRUPT: DAMAGED,
+    sqlite3.SQLITE_NOTADB: DAMAGED,
+    sqlite3.SQLITE_CANTOPEN: "{path} cannot be opened: check its directory and mode",
+}
+
 
 class SqliteStorage(SqlStorage):
     """`synchronous`: FULL syncs every batch; NORMAL survives a killed process, but not always a power cut."""
@@ -206,24 +218,15 @@ class SqliteStorage(SqlStorage):
         match primary_code(cause):
             case sqlite3.SQLITE_FULL:
                 return self._full()
-            case sqlite3.SQLITE_READONLY:
-                return StorageRefused(f"{self.path} is read-only: check its mode and the file system")
             case sqlite3.SQLITE_IOERR if os.statvfs(self.path.parent).f_bavail == 0:
                 return self._full()  # the log's index could not grow
-            case sqlite3.SQLITE_IOERR:
-                return StorageRefused(f"the disk fails on {self.path} ({error_name(cause)}): check the system's log")
-            case sqlite3.SQLITE_CORRUPT | sqlite3.SQLITE_NOTADB:
-                return StorageRefused(
-                    f"{self.path} is damaged or no SQLite database ({cause}): move it away and restore a backup, "
-                    f"or save what `sqlite3 {self.path} .recover` can read"
-                )
-            case sqlite3.SQLITE_CANTOPEN:
-                return StorageRefused(f"{self.path} cannot be opened: check its directory and mode")
             case sqlite3.SQLITE_TOOBIG:
                 return RowRefused(f"{self.path}: a job is larger than SQLite stores, 1 GB")
             case sqlite3.SQLITE_BUSY | sqlite3.SQLITE_LOCKED:
                 return StorageUnavailable(f"{self.path} is locked by another program")
-        return StorageRefused(f"{self.path}: {cause}")
+            case code:
+                text = REFUSALS.get(code, "{path}: {cause}")
+                return StorageRefused(text.format(path=self.path, cause=cause, name=error_name(cause)))
 
 
 def file_of(url: URL) -> Path:

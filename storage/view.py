@@ -38,14 +38,23 @@ def _view(dialect: Dialect, tables: Tables) -> str:
     return dialect.identifier_preparer.format_table(tables.job, name=tables.view_name)
 
 
-def _select(*, function: str, unique: str, now: str, submitted_at: str, run_at: str, age: str, data_bytes: str) -> str:
-    """SQL expressions; `now` in seconds; `run_at` for values from 1 to `_LAST_SECOND`."""
+_PRIORITY: Final = "CASE priority WHEN 0 THEN 'high' WHEN 1 THEN 'normal' WHEN 2 THEN 'low' END"
+
+
+def _state(now: str) -> str:
+    return f"CASE WHEN run_at = {DEAD} THEN 'dead' WHEN run_at > {now} THEN 'delayed' ELSE 'waiting' END"
+
+
+def _select(
+    *, function: str, unique: str, priority: str, state: str, submitted_at: str, run_at: str, age: str, data_bytes: str
+) -> str:
+    """The columns by their SQL; `run_at` for values from 1 to `_LAST_SECOND`."""
     return f"""SELECT
     id,
     {function} AS function_name,
     {unique} AS unique_key,
-    CASE priority WHEN 0 THEN 'high' WHEN 1 THEN 'normal' WHEN 2 THEN 'low' END AS priority,
-    CASE WHEN run_at = {DEAD} THEN 'dead' WHEN run_at > {now} THEN 'delayed' ELSE 'waiting' END AS state,
+    {priority} AS priority,
+    {state} AS state,
     attempts,
     node,
     {submitted_at} AS submitted_at,
@@ -78,7 +87,8 @@ def _sqlite_select() -> str:
     return _select(
         function=_sqlite_text("function_name"),
         unique=_sqlite_text("unique_key"),
-        now=now,
+        priority=_PRIORITY,
+        state=_state(now),
         submitted_at=f"strftime('%Y-%m-%d %H:%M:%f', {submitted_ms} / 1000.0, 'unixepoch')",
         run_at="datetime(run_at, 'unixepoch')",
         age=f"{now} - {submitted_ms} / 1000",
@@ -122,7 +132,8 @@ def _postgresql_select() -> str:
     return _select(
         function=_postgresql_text("function_name"),
         unique=_postgresql_text("unique_key"),
-        now=now,
+        priority=_PRIORITY,
+        state=_state(now),
         submitted_at=f"timestamptz 'epoch' + {submitted_ms} * interval '1 millisecond'",
         run_at="to_timestamp(run_at)",
         age=f"{now} - {submitted_ms} / 1000",
@@ -131,13 +142,20 @@ def _postgresql_select() -> str:
 
 
 def _mysql_text(column: str) -> str:
-    """UTF-8 where it is some, else Latin-1, which has a character for each byte. Compared exactly, as the bytes are.
+    """UTF-8 where it is some, else Latin-1, which has a character for each byte.
 
     Of other bytes MySQL makes NULL and MariaDB question marks, with a warning each.
     """
-    return f"""CASE WHEN HEX({column}) REGEXP '^(00|{_UTF8.upper()})*+$'
-        THEN CONVERT({column} USING utf8mb4) ELSE CONVERT(CONVERT({column} USING latin1) USING utf8mb4)
-        END COLLATE utf8mb4_bin"""
+    hexadecimal = f"CONVERT(HEX({column}) USING utf8mb4)"
+    return _mysql_exact(f"""CASE WHEN {hexadecimal} REGEXP _utf8mb4'^(00|{_UTF8.upper()})*+$'
+        THEN CONVERT({column} USING utf8mb4) ELSE CONVERT({column} USING latin1) END""")
+
+
+def _mysql_exact(text: str) -> str:
+    """Compared as the bytes are, not as words; without a character set of its own a text has that of whoever looks, and
+    some sets cannot be compared with others.
+    """
+    return f"CONVERT({text} USING utf8mb4) COLLATE utf8mb4_bin"
 
 
 def _mysql_select() -> str:
@@ -150,7 +168,8 @@ def _mysql_select() -> str:
     return _select(
         function=_mysql_text("function_name"),
         unique=_mysql_text("unique_key"),
-        now=now,
+        priority=_mysql_exact(_PRIORITY),
+        state=_mysql_exact(_state(now)),
         submitted_at=f"CAST({epoch} + INTERVAL {submitted_ms} * 1000 MICROSECOND AS DATETIME(3))",
         run_at=f"CAST({epoch} + INTERVAL run_at SECOND AS DATETIME(3))",
         age=f"{now} - {submitted_ms} DIV 1000",

@@ -1,4 +1,4 @@
-"""kill -9 under load, again and again on one file: no acknowledged job is lost, each is executed, in order.
+"""kill -9 under load, again and again on one queue: no acknowledged job is lost, each is executed, in order.
 
 `CRASH_ROUNDS` is how often (5), `CRASH_SEED` repeats a run that failed. With `GEARLOAD`, the path of the C load
 generator of that name, its submitters are a second load.
@@ -6,9 +6,8 @@ generator of that name, its submitters are a second load.
 
 import os
 import random
-import sqlite3
 from array import array
-from contextlib import closing
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
@@ -16,6 +15,8 @@ import pytest
 
 from gearmand_py.server import packets
 from tests.conftest import StartServer
+from tests.databases.queues import Queue, new_queue
+from tests.databases.selection import SELECTED
 from tests.harness.process import Process
 from tests.harness.server import COMMAND, HOST, Server
 from tests.load import Execution, Load, Record, drain, priority_of
@@ -96,13 +97,22 @@ Round = PythonRound | GearloadRound
 ROUND_TYPES: Final = (PythonRound, GearloadRound) if GEARLOAD else (PythonRound,)
 
 
+@pytest.fixture(params=SELECTED)
+def queue(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Queue]:
+    """An empty queue on each of the databases."""
+    with new_queue(request.param, tmp_path) as queue:
+        yield queue
+
+
 @pytest.mark.parametrize("round_type", ROUND_TYPES)
-def test_no_acknowledged_job_is_lost(start_server: StartServer, tmp_path: Path, round_type: type[Round]) -> None:
+def test_no_acknowledged_job_is_lost(
+    start_server: StartServer, queue: Queue, tmp_path: Path, round_type: type[Round]
+) -> None:
     seed = int(SEED) if SEED else random.SystemRandom().randrange(10**6)
     print(f"CRASH_SEED={seed}")  # noqa: T201 - pytest shows it when the test fails
     chance = random.Random(seed)
     record = Record()
-    server = start_server()
+    server = start_server(database=queue.url)
     for _ in range(ROUNDS):
         run_and_kill(server, round_type(server, record, tmp_path, chance), chance)
         record.restart()
@@ -116,7 +126,7 @@ def test_no_acknowledged_job_is_lost(start_server: StartServer, tmp_path: Path, 
     for executions in waiting.values():
         assert out_of_order(executions, same_priority=round_type.same_priority) == []
     assert server.stop() == 0
-    assert rows_in(server.database) == 0
+    assert queue.length == 0
     # The rounds were what they should be: there was something to lose, waiting and running.
     assert len(record.acknowledged) > 10 * ROUNDS
     assert sum(map(len, waiting.values())) > ROUNDS
@@ -149,10 +159,3 @@ def out_of_order(executions: list[Execution], *, same_priority: bool) -> list[Ex
     """Jobs that were handed out before one they should have come after: of higher priority, or submitted earlier."""
     order = [(0 if same_priority else priority_of(job.sequence), job.id) for job in executions]
     return [job for job, this, following in zip(executions, order, order[1:], strict=False) if this >= following]
-
-
-def rows_in(file: Path) -> int:
-    """How many jobs the table holds."""
-    with closing(sqlite3.connect(file)) as database:
-        count: int = database.execute("SELECT count(*) FROM gearman_job").fetchone()[0]
-        return count
