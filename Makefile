@@ -23,7 +23,7 @@ $(VENV)/.ready: pyproject.toml
 run: setup ## serve on 127.0.0.1:4730, jobs in a SQLite file; ARGS="-p 5000" for more
 	@exec $(BIN)/gearmand-py $(ARGS)
 
-test: setup ## every test; ARGS="-k fence" for some
+test: setup ## every test; ARGS="-k fence" for some, DATABASES=sqlite for some databases
 	$(BIN)/python -m pytest $(ARGS)
 
 lint: setup ## style, types, module boundaries
