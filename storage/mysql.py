@@ -8,10 +8,10 @@ would also let a value through that was cut short.
 import importlib
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
+from itertools import chain
 from typing import Any, Final
 
 from pymysql.constants import CLIENT
-from pymysql.err import MySQLError
 from sqlalchemy import text
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import SQLAlchemyError
@@ -20,7 +20,6 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from gearmand_py.storage.base import Changes, JobRecord, RowRefused, StorageError, StorageRefused, StorageUnavailable
 from gearmand_py.storage.networked import (
     APPLICATION,
-    LOCK_WAIT_SECONDS,
     Fault,
     Holder,
     NetworkedStorage,
@@ -64,15 +63,16 @@ FAULTS: Final = {
     1146: Fault(StorageRefused, "was the table dropped? run gearmand-py migrate"),
     1153: TOO_LARGE,
     **dict.fromkeys((1048, 1264, 1265, 1366, 1406), BAD_ROW),
+    **dict.fromkeys((1644, 3819, 4025), BAD_ROW),  # a trigger's SIGNAL, a CHECK of MySQL, of MariaDB
 }
 # After these the transaction can be rolled back and the session used again.
-STILL_GOOD: Final = frozenset({1205, 1213, 1048, 1264, 1265, 1366, 1406, 1021, 1114, 1142, 1143, 1146})
+STILL_GOOD: Final = frozenset(
+    {1205, 1213, 1048, 1264, 1265, 1366, 1406, 1021, 1114, 1142, 1143, 1146, 1644, 3819, 4025}
+)
 
 # Strict: a value is never cut to fit. Our session is idle at night; it is gone when we are, not after 8 hours.
 SESSION: Final = {
     "sql_mode": "'STRICT_ALL_TABLES'",
-    "innodb_lock_wait_timeout": LOCK_WAIT_SECONDS,
-    "lock_wait_timeout": LOCK_WAIT_SECONDS,
     "wait_timeout": 31_536_000,
 }
 SERVER: Final = text("SELECT version(), database(), @@max_allowed_packet")
@@ -80,6 +80,9 @@ LOCK: Final = text("SELECT get_lock(:queue, 0) = 1 AND get_lock(:process, 0) = 1
 HOLDER: Final = text("SELECT is_used_lock(:queue) AS session, is_used_lock(:process) AS own")
 HOLDERS_HOST: Final = text("SELECT host FROM information_schema.processlist WHERE id = :session")
 DURABILITY: Final = text("SELECT @@innodb_flush_log_at_trx_commit, @@innodb_doublewrite, @@log_bin, @@sync_binlog")
+ENGINE: Final = text(
+    "SELECT engine FROM information_schema.tables WHERE table_schema = database() AND table_name = :name"
+)
 
 LAST_ONES: Final = "the jobs acknowledged last may be lost"
 
@@ -116,12 +119,12 @@ class MysqlStorage(NetworkedStorage):
 
     def transport_of(self, driver: Any) -> Any:
         """Neither driver shows it; without it a dead peer is noticed later."""
-        return getattr(getattr(driver, "_writer", None), "transport", None)
+        return getattr(driver, "_transport", None) or getattr(getattr(driver, "_writer", None), "transport", None)
 
     def is_lost(self, driver: Any) -> bool:
-        """Whether the end of the stream was read."""
+        """Whether the end of the stream was read; asyncmy has no reader."""
         reader = getattr(driver, "_reader", None)
-        return reader is None or bool(reader.at_eof())
+        return bool(reader.at_eof() if reader else getattr(driver, "_stream_broken", False))
 
     def cut(self, driver: Any) -> None:
         """Drop the connection."""
@@ -145,7 +148,8 @@ class MysqlStorage(NetworkedStorage):
             "queue": f"{APPLICATION} {self.lock_key(database).hex()}",
             "process": f"{APPLICATION} {self._identity.hex()}",
         }
-        settings = ", ".join(f"SESSION {name} = {value}" for name, value in SESSION.items())
+        waits = dict.fromkeys(("innodb_lock_wait_timeout", "lock_wait_timeout"), self.lock_wait)
+        settings = ", ".join(f"SESSION {name} = {value}" for name, value in {**SESSION, **waits}.items())
         await connection.exec_driver_sql(f"SET {settings}")
 
     # ---- the queue's lock
@@ -171,23 +175,22 @@ class MysqlStorage(NetworkedStorage):
 
     async def transact(self, connection: AsyncConnection, changes: Changes) -> None:
         """One transaction, in one packet where it fits."""
-        script = [statement.encode() for statement in statements(self.table, changes)]
-        script += self._inserts(changes.inserts)
-        if not script:
+        if not any(changes):
             return
-        if len(script) > 1:
-            script = [b"BEGIN", *script, b"COMMIT"]
-        else:
-            script.append(b"COMMIT")
+        first = [statement.encode() for statement in statements(self.table, changes)]
         try:
-            await self._run(script)
-        except MySQLError as error:
-            if number_of(error) not in STILL_GOOD:
+            await self._run(chain([b"BEGIN"], first, self._inserts(changes.inserts), [b"COMMIT"]))
+        except Exception as error:
+            if not isinstance(error, RowRefused) and number_of(error) not in STILL_GOOD:
                 raise
             await self._run([b"ROLLBACK"])
-            raise self.translate(error) from error
+            failure = self.translate(error)
+            if failure is error:
+                raise
+            raise failure from error
 
     async def _run(self, script: Iterable[bytes]) -> None:
+        """Packet by packet: a large batch does not keep the loop from others while it is put into words."""
         async with self._driver.cursor() as cursor:
             for packet in packets(script, min(PACKET_BYTES, self._largest_packet)):
                 await cursor.execute(packet)
@@ -222,15 +225,17 @@ class MysqlStorage(NetworkedStorage):
         """Settings of the database on which the promise depends."""
         connection = await self.connection()
         flush, doublewrite, binlog, sync_binlog = (await connection.execute(DURABILITY)).one()
+        engine = await connection.scalar(ENGINE, {"name": self.tables.job_name})
         await connection.rollback()
-        advice = []
-        if flush != 1:
-            advice.append(f"innodb_flush_log_at_trx_commit is {flush}: {LAST_ONES} in a crash: set it to 1")
-        if str(doublewrite) in ("0", "OFF"):
-            advice.append("innodb_doublewrite is off: a power cut may destroy the queue: turn it on")
-        if binlog and sync_binlog != 1:
-            advice.append(f"sync_binlog is {sync_binlog}: {LAST_ONES} in a power cut: set it to 1")
-        return [f"{self.where}: {line}" for line in advice]
+        risks = {
+            f"the table's engine is {engine}: it has no transactions: ALTER TABLE ... ENGINE=InnoDB": engine
+            != "InnoDB",
+            f"innodb_flush_log_at_trx_commit is {flush}: {LAST_ONES} in a crash: set it to 1": flush != 1,
+            f"sync_binlog is {sync_binlog}: {LAST_ONES} in a power cut: set it to 1": binlog and sync_binlog != 1,
+            "innodb_doublewrite is off: a power cut may destroy the queue: turn it on": str(doublewrite)
+            in {"0", "OFF"},
+        }
+        return [f"{self.where}: {risk}" for risk, there in risks.items() if there]
 
     # ---- errors
 

@@ -31,7 +31,8 @@ CONNECT_SECONDS: Final = 5.0
 LOCK_SECONDS: Final = 3.0
 LOCK_POLL_SECONDS: Final = 0.05
 GOODBYE_SECONDS: Final = 1.0
-# The database's own patience with locks that others hold, so that the operator reads what it waits for.
+# The database's own patience with locks that others hold, so that the operator reads what it waits for. Where a commit
+# may take less, it is half of that.
 LOCK_WAIT_SECONDS: Final = 5
 # After this many seconds without an acknowledgement by the other host the connection counts as lost.
 DEAD_PEER_SECONDS: Final = 5
@@ -73,6 +74,7 @@ class NetworkedStorage(SqlStorage):
         self._scheme = url.get_backend_name()
         self._password = password
         self._patience = patience
+        self.lock_wait = max(1, min(LOCK_WAIT_SECONDS, int(patience / 2)))  # whole seconds, as MySQL counts them
         self._identity = token_bytes(8)
         self._driver: Any = None  # the driver's side of the held connection
         super().__init__(url, tables)

@@ -5,13 +5,19 @@ database (docs/benchmarks.md), but does not know ON CONFLICT. Rows are there alr
 an unknown outcome: then COPY fails, and the batch is done again with the slower statement.
 """
 
+import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import suppress
 from typing import Any, Final
 
 import asyncpg
 from asyncpg import PostgresError
-from asyncpg.exceptions import InterfaceError, UniqueViolationError
+from asyncpg.exceptions import (
+    ConnectionDoesNotExistError,
+    InterfaceError,
+    InternalClientError,
+    UniqueViolationError,
+)
 from sqlalchemy import text
 from sqlalchemy.engine import URL
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
@@ -20,7 +26,6 @@ from gearmand_py.storage.base import Changes, JobRecord, RowRefused, StorageErro
 from gearmand_py.storage.networked import (
     APPLICATION,
     DEAD_PEER_SECONDS,
-    LOCK_WAIT_SECONDS,
     Fault,
     Holder,
     NetworkedStorage,
@@ -35,6 +40,10 @@ ARRAY_TYPES: Final = ("bigint", "bytea", "bytea", "smallint", "smallint", "small
 # By SQLSTATE, the longest prefix that matches. A server that was told to stop, or fails over, is waited for.
 FAULTS: Final = {
     "08": Fault(StorageUnavailable, "is the database running?", unknown=True),
+    # A proxy has this for all that it refuses.
+    "08P01": Fault(
+        StorageUnavailable, "check user, password and database of --database, and the proxy's log", unknown=True
+    ),
     "22": Fault(RowRefused, ""),
     "23": Fault(RowRefused, ""),
     "25006": Fault(StorageUnavailable, "this is a standby: point --database at the primary"),
@@ -48,6 +57,7 @@ FAULTS: Final = {
     "53200": Fault(StorageUnavailable, "give the database more memory"),
     "53300": Fault(StorageUnavailable, "raise max_connections, or end some sessions"),
     "54": Fault(RowRefused, ""),
+    "P0": Fault(RowRefused, ""),  # a trigger's RAISE EXCEPTION
     "55P03": Fault(StorageUnavailable, "another session holds a lock on the table: see pg_locks"),
     "57014": Fault(StorageUnavailable, "the statement was cancelled", unknown=True),
     "57": Fault(StorageUnavailable, "is the database being restarted?", unknown=True),
@@ -59,13 +69,14 @@ LOST: Final = ("08", "25006", "40003", "57P", "58")
 
 # Of the session that commits. The database notices that our host is gone, and frees the queue for another.
 SESSION: Final = {
-    "lock_timeout": f"{LOCK_WAIT_SECONDS}s",
     "statement_timeout": "0",
     "tcp_keepalives_idle": str(DEAD_PEER_SECONDS),
     "tcp_keepalives_interval": "1",
     "tcp_keepalives_count": str(DEAD_PEER_SECONDS),
 }
-SETTINGS: Final = text("SELECT " + ", ".join(f"set_config('{name}', :{name}, false)" for name in SESSION))
+SETTINGS: Final = text(
+    "SELECT " + ", ".join(f"set_config('{name}', :{name}, false)" for name in ("lock_timeout", *SESSION))
+)
 STAY: Final = text(  # the setting is there since PostgreSQL 14
     "SELECT set_config(name, '0', false) FROM pg_settings WHERE name = 'idle_session_timeout'"
 )
@@ -101,6 +112,7 @@ FENCE: Final = """
 DURABILITY: Final = text(
     "SELECT name, setting FROM pg_settings WHERE name IN ('fsync', 'full_page_writes', 'synchronous_commit')"
 )
+UNLOGGED: Final = text("SELECT relpersistence = 'u' FROM pg_class WHERE oid = to_regclass(:name)")
 RISKS: Final = {
     "fsync": "a crash of the database's host may destroy the queue: turn it on",
     "full_page_writes": "a crash of the database's host may destroy the queue: turn it on",
@@ -142,6 +154,7 @@ class PostgresStorage(NetworkedStorage):
 
     async def connect_driver(self, **options: Any) -> Any:
         """Prepared statements are kept only where the session is ours alone."""
+        ignore_orphans(asyncio.get_running_loop())
         options = {"server_settings": {"application_name": APPLICATION}, **options}
         if isinstance(options.get("host"), list):
             options.setdefault("target_session_attrs", "read-write")
@@ -176,7 +189,7 @@ class PostgresStorage(NetworkedStorage):
         schema = await connection.scalar(text("SELECT coalesce(:it, current_schema())"), {"it": self.tables.schema})
         self._queue_key = signed(self.lock_key(schema))
         if not self._behind_proxy:
-            await connection.execute(SETTINGS, SESSION)
+            await connection.execute(SETTINGS, {"lock_timeout": f"{self.lock_wait}s", **SESSION})
             await connection.execute(STAY)
             await connection.commit()  # else the settings go with the transaction
 
@@ -193,7 +206,7 @@ class PostgresStorage(NetworkedStorage):
             return False
         self._guard = guard
         session = await guard.scalar(text("SELECT pg_backend_pid()"))
-        self._fence = FENCE.format(guard=session, writer=self._queue_key ^ 1, wait=LOCK_WAIT_SECONDS)
+        self._fence = FENCE.format(guard=session, writer=self._queue_key ^ 1, wait=self.lock_wait)
         # A batch of the queue's last owner may still be on its way.
         await connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": self._queue_key ^ 1})
         return True
@@ -265,8 +278,12 @@ class PostgresStorage(NetworkedStorage):
         """Settings of the database on which the promise depends."""
         connection = await self.connection()
         settings = (await connection.execute(DURABILITY)).all()
+        unlogged = await connection.scalar(UNLOGGED, {"name": self.table})
         await connection.rollback()
-        return [f"{self.where}: {name} is off: {RISKS[name]}" for name, value in settings if value == "off"]
+        risks = [f"{name} is off: {RISKS[name]}" for name, value in settings if value == "off"]
+        if unlogged:
+            risks.append(f"{self.table} is unlogged: a crash of the database empties it: ALTER TABLE ... SET LOGGED")
+        return [f"{self.where}: {risk}" for risk in risks]
 
     # ---- errors
 
@@ -278,9 +295,20 @@ class PostgresStorage(NetworkedStorage):
             if isinstance(cause, PostgresError):
                 code = longest_prefix(cause.sqlstate or "", FAULTS)
                 return FAULTS[code or ""].error(self.where, str(cause.args[0] if cause.args else cause))
-            if isinstance(cause, InterfaceError):
+            if isinstance(cause, InterfaceError | InternalClientError):  # the latter between a FATAL error and the end
                 return StorageUnavailable(f"{self.where}: the connection was lost")
         return self.network_fault(error) or self.unexpected(error)
+
+
+def ignore_orphans(loop: asyncio.AbstractEventLoop) -> None:
+    """A COPY on a session that was just ended leaves a future to nobody; its error has been raised otherwise."""
+
+    def handle(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        if not isinstance(context.get("exception"), ConnectionDoesNotExistError):
+            loop.default_exception_handler(context)
+
+    if loop.get_exception_handler() is None:
+        loop.set_exception_handler(handle)
 
 
 async def no_codec(_connection: Any) -> None:
