@@ -199,11 +199,11 @@ def _plain_errors(what: str) -> Iterator[None]:
     """What the database says, without the wrapping of SQLAlchemy, which shows the statement and links to a website."""
     try:
         yield
-    except SQLAlchemyError as error:
+    except (SQLAlchemyError, OSError) as error:  # asyncpg lets the network's own errors through
         raise StorageError(f"{what}: {_reason(error)}") from error
 
 
-def _reason(error: SQLAlchemyError) -> str:
+def _reason(error: SQLAlchemyError | OSError) -> str:
     """The message of the database in one line. SQLAlchemy's asyncpg puts a class before it, PyMySQL a number."""
     driver = getattr(error, "orig", None) or error
     said = driver.__cause__ or driver

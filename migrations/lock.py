@@ -32,18 +32,20 @@ async def migration_lock(connection: AsyncConnection, tables: Tables) -> AsyncIt
             await connection.exec_driver_sql("BEGIN IMMEDIATE")
             yield
         case "postgresql":
-            await _lock_postgresql(connection, tables)
+            await _lock_postgresql(connection)
             yield
         case _:
             async with _mysql_lock(connection, tables):
                 yield
 
 
-async def _lock_postgresql(connection: AsyncConnection, tables: Tables) -> None:
-    """The lock ends with the transaction. Its reach is one database; two schemas wait for each other."""
+async def _lock_postgresql(connection: AsyncConnection) -> None:
+    """The lock ends with the transaction. Its reach is one database, and all queues in it wait for each other: two may
+    be about to make the same schema.
+    """
     # A stricter level would show the database as it was before the wait.
     await connection.execute(text("SET TRANSACTION ISOLATION LEVEL READ COMMITTED"))
-    key = int.from_bytes(_digest(tables.prefix)[:8], signed=True)
+    key = int.from_bytes(_digest()[:8], signed=True)
     await connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": key})
 
 

@@ -9,11 +9,9 @@ async def migrate(settings: Settings) -> str:
     """Bring the database up to date; returns what was done. Raises StorageError."""
     make_directory(settings)
     async with make_storage(settings) as storage:
-        found = await schema_state(storage, await storage.connection())
-        if found is SchemaState.CURRENT:
-            return f"{storage.description} is at revision {HEAD} already"
-        await upgrade(storage.engine, storage.tables)
-        return f"{storage.description} is now at revision {HEAD}"
+        await schema_state(storage, await storage.connection())
+        done = await upgrade(storage.engine, storage.tables)
+        return f"{storage.description} is {'now at' if done else 'at'} revision {HEAD}{'' if done else ' already'}"
 
 
 async def check_schema(settings: Settings) -> tuple[bool, str]:

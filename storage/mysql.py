@@ -228,10 +228,10 @@ class MysqlStorage(NetworkedStorage):
         engine = await connection.scalar(ENGINE, {"name": self.tables.job_name})
         await connection.rollback()
         risks = (
-            (engine != "InnoDB", f"the table's engine is {engine}, without transactions: ALTER TABLE ... ENGINE=InnoDB"),
+            (engine != "InnoDB", f"{engine}, the table's engine, keeps no promise: ALTER TABLE ... ENGINE=InnoDB"),
             (flush != 1, f"innodb_flush_log_at_trx_commit is {flush}: {LAST_ONES} in a crash: set it to 1"),
             (binlog and sync_binlog != 1, f"sync_binlog is {sync_binlog}: {LAST_ONES} in a power cut: set it to 1"),
-            (str(doublewrite) in {"0", "OFF"}, "innodb_doublewrite is off: a power cut may destroy the queue: turn it on"),
+            (str(doublewrite) in {"0", "OFF"}, "innodb_doublewrite is off: a power cut may destroy the queue"),
         )
         return [f"{self.where}: {risk}" for there, risk in risks if there]
 
