@@ -4,7 +4,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 ARGS   ?=
 
-.PHONY: help setup run test lint format docs wheel test-crash test-properties bench clean
+.PHONY: help setup run test lint format docs wheel image test-crash test-properties test-containers bench clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 18
@@ -48,11 +48,17 @@ wheel: setup ## build sdist and wheel, show what is in the wheel, try it in an e
 	cd build && wheel-venv/bin/gearmand-py --version
 	cd build && wheel-venv/bin/gearmand-py migrate --sql >/dev/null
 
+image: ## the container image, gearmand-py; docker compose up builds it by itself
+	docker build --network host --tag gearmand-py .
+
 test-crash: setup ## kill -9 under load, ROUNDS=30 times
 	CRASH_ROUNDS=$(or $(ROUNDS),30) $(BIN)/python -m pytest tests/crash $(ARGS)
 
 test-properties: setup ## the property tests with many more examples
 	HYPOTHESIS_PROFILE=long $(BIN)/python -m pytest tests/properties $(ARGS)
+
+test-containers: setup ## the image and the compose file; an error where no Docker engine answers
+	GEARMAND_TEST_SOURCES=containers $(BIN)/python -m pytest tests/containers $(ARGS)
 
 bench: setup ## against the C gearmand; GEARLOAD=path of the load generator
 	$(BIN)/python benchmarks/compare.py $(ARGS)

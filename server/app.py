@@ -8,11 +8,12 @@ import os
 import shlex
 import signal
 import socket
+from collections.abc import Coroutine
 from contextlib import suppress
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -31,6 +32,8 @@ from gearmand_py.storage.sql import SqlStorage
 from gearmand_py.storage.urls import storage_for
 
 log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 ROWS_A_PAGE: Final = 10_000
 # Loopback alone has longer segments: 64 KiB, where libgearman's send buffer is 32 KiB, so that each half segment waits
@@ -72,21 +75,44 @@ async def serve(settings: Settings) -> None:
     storage = make_storage(settings)
     listening = listening_socket(settings)  # before the jobs are read: a taken port should not cost a minute
     try:
-        async with storage:
-            await prepare_schema(settings, storage)
-            for line in await storage.advice():
-                log.warning("%s", line)
-            server = await start(settings, storage, listening)
-            log.info(
-                "gearmand-py %s listening on %s, storing in %s, %s found",
-                version("gearmand-py"),
-                server.addresses,
-                storage.description,
-                counted(server.waiting, "job"),
-            )
-            await run(server, stopped)
+        server = await unless(stopped, get_ready(settings, storage, listening))
+        if server is None:
+            log.info("stopped before it served")
+            return
+        log.info(
+            "gearmand-py %s listening on %s, storing in %s, %s found",
+            version("gearmand-py"),
+            server.addresses,
+            storage.description,
+            counted(server.waiting, "job"),
+        )
+        await run(server, stopped)
     finally:
+        await storage.close()
         listening.close()
+
+
+async def get_ready(settings: Settings, storage: SqlStorage, listening: socket.socket) -> Server:
+    """Open the storage, and start. Raises StorageError."""
+    await storage.open()
+    await prepare_schema(settings, storage)
+    for line in await storage.advice():
+        log.warning("%s", line)
+    return await start(settings, storage, listening)
+
+
+async def unless(stopped: asyncio.Event, work: Coroutine[Any, Any, T]) -> T | None:
+    """The result of `work`; None when the event comes before it, and ends it."""
+    working = asyncio.create_task(work, name="start")
+    stopping = asyncio.create_task(stopped.wait(), name="stop signal")
+    await asyncio.wait((working, stopping), return_when=asyncio.FIRST_COMPLETED)
+    stopping.cancel()
+    if working.done():
+        return working.result()
+    working.cancel()
+    with suppress(asyncio.CancelledError):
+        await working
+    return None
 
 
 def stop_event() -> asyncio.Event:

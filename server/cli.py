@@ -3,6 +3,7 @@
 import asyncio
 import json
 import logging
+import signal
 import sys
 from collections.abc import Callable, Coroutine
 from dataclasses import asdict
@@ -18,6 +19,7 @@ from gearmand_py.storage.base import StorageError
 
 # Exit statuses of a server and of migrate; the client commands' are in commands/shared.py.
 FAILED: Final = 1
+BY_SIGNAL: Final = 128  # the shell's own, plus the number of the signal
 
 T = TypeVar("T")
 
@@ -75,6 +77,7 @@ def main(ctx: click.Context, /, check_config: bool, **params: Any) -> None:
         if check_config:
             raise click.UsageError("--check-config goes without a command")
         return
+    stop_when_told()
     settings = settings_from(params)
     from gearmand_py.server.app import StartError, make_storage, serve
 
@@ -109,6 +112,7 @@ def migrate(ctx: click.Context, /, check: bool, sql: bool, **given: str | None) 
     """
     from gearmand_py.server import maintenance
 
+    stop_when_told()
     assert ctx.parent is not None
     own = {name: value for name, value in given.items() if value is not None}
     settings = settings_from({**ctx.parent.params, **own})
@@ -125,6 +129,11 @@ def migrate(ctx: click.Context, /, check: bool, sql: bool, **given: str | None) 
             click.echo(run(maintenance.migrate(settings)))
     except StorageError as error:
         fail(str(error))
+
+
+def stop_when_told() -> None:
+    """Obey SIGTERM from now on. To the first process of a container the kernel gives no default for it."""
+    signal.signal(signal.SIGTERM, lambda number, _frame: sys.exit(BY_SIGNAL + number))
 
 
 def run(main_coroutine: Coroutine[Any, Any, T]) -> T:

@@ -8,6 +8,7 @@ second lock with a name of this process alone, and ended.
 
 import asyncio
 import socket
+import ssl
 from abc import abstractmethod
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, suppress
@@ -239,10 +240,18 @@ class NetworkedStorage(SqlStorage):
             match cause:
                 case socket.gaierror():
                     return StorageUnavailable(f"{self.where}: {cause.strerror}: check the host's name in --database")
+                case PermissionError(filename=str(file)):  # a driver looks for certificates in the home directory
+                    return StorageError(f"{self.where}: cannot read {file}: make it readable, or give {MODE_IN_URL}")
                 case ConnectionRefusedError():
                     return StorageUnavailable(f"{self.where}: connection refused: is the database running there?")
                 case TimeoutError():
                     return StorageUnavailable(f"{self.where}: no answer: {HANGS}")
+                case ssl.SSLError():
+                    return StorageUnavailable(f"{self.where}: {cause}: see sslmode and sslrootcert in --database")
+                case ConnectionError() if "SSL upgrade" in str(cause):
+                    return StorageUnavailable(
+                        f"{self.where}: the other side offers no TLS: is it {self.system}? see sslmode in --database"
+                    )
                 case RuntimeError() if "the handler is closed" in str(cause):  # uvloop's word for a broken pipe
                     return StorageUnavailable(f"{self.where}: the connection was lost: is the database running there?")
                 case OSError():
@@ -271,6 +280,7 @@ class NetworkedStorage(SqlStorage):
         return blake2b(name.encode(), digest_size=16).digest()
 
 
+MODE_IN_URL: Final = "?sslmode=require or ?sslmode=disable in --database"
 HANGS: Final = "is the database overloaded, stopped or cut off?"
 
 

@@ -46,7 +46,10 @@ FAULTS: Final = {
     ),
     "22": Fault(RowRefused, ""),
     "23": Fault(RowRefused, ""),
-    "25006": Fault(StorageUnavailable, "this is a standby: point --database at the primary"),
+    "25006": Fault(
+        StorageUnavailable,
+        "this is a standby, or the user has default_transaction_read_only: point --database at the primary",
+    ),
     "28": Fault(StorageUnavailable, "check the user in --database and the password; see --database-password-file"),
     "3D000": Fault(StorageUnavailable, "create it, or correct its name in --database"),
     "40": Fault(StorageUnavailable, "tried again"),
@@ -77,14 +80,17 @@ SESSION: Final = {
 SETTINGS: Final = text(
     "SELECT " + ", ".join(f"set_config('{name}', :{name}, false)" for name in ("lock_timeout", *SESSION))
 )
-STAY: Final = text(  # the setting is there since PostgreSQL 14
-    "SELECT set_config(name, '0', false) FROM pg_settings WHERE name = 'idle_session_timeout'"
+STAY: Final = text(  # the settings are there since PostgreSQL 14 and 17
+    "SELECT set_config(name, '0', false) FROM pg_settings WHERE name IN ('idle_session_timeout', 'transaction_timeout')"
 )
 SESSION_LOCK: Final = text("SELECT pg_try_advisory_lock(:queue) AND pg_try_advisory_lock(:process)")
 TRANSACTION_LOCK: Final = text(
     "SELECT pg_try_advisory_xact_lock(:queue) AND pg_try_advisory_xact_lock(:process)"
-    " FROM set_config('idle_in_transaction_session_timeout', '0', true)"
+    " FROM (SELECT count(set_config(name, '0', true)) FROM pg_settings"
+    " WHERE name IN ('idle_in_transaction_session_timeout', 'transaction_timeout')) AS patience"
 )
+# The guard's last statement: the snapshot of a query would stay, and keep what was deleted from being cleared away.
+NO_SNAPSHOT: Final = text("SET LOCAL statement_timeout = 0")
 # What holds a queue has both its key and that of its process.
 HOLDER: Final = text(
     """
@@ -102,6 +108,7 @@ HOLDER: Final = text(
 )
 FENCE: Final = """
     SET LOCAL lock_timeout = '{wait}s';
+    SET LOCAL statement_timeout = 0;
     SELECT pg_advisory_xact_lock({writer});
     DO $$ BEGIN
         IF NOT EXISTS (SELECT FROM pg_locks WHERE locktype = 'advisory' AND granted AND pid = {guard}) THEN
@@ -142,8 +149,11 @@ class PostgresStorage(NetworkedStorage):
     # ---- connecting
 
     def make_engine(self) -> AsyncEngine:
-        """Without what SQLAlchemy has a session remember: a proxy may change it between statements."""
-        engine = super().make_engine()
+        """Without what SQLAlchemy has a session remember: a proxy may change it between statements.
+
+        At another isolation the guard's transaction would keep its first snapshot.
+        """
+        engine = super().make_engine().execution_options(isolation_level="READ COMMITTED")
         dialect: Any = engine.sync_engine.dialect
         dialect.setup_asyncpg_json_codec = dialect.setup_asyncpg_jsonb_codec = no_codec
         return engine
@@ -206,6 +216,7 @@ class PostgresStorage(NetworkedStorage):
             return False
         self._guard = guard
         session = await guard.scalar(text("SELECT pg_backend_pid()"))
+        await guard.execute(NO_SNAPSHOT)
         self._fence = FENCE.format(guard=session, writer=self._queue_key ^ 1, wait=self.lock_wait)
         # A batch of the queue's last owner may still be on its way.
         await connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": self._queue_key ^ 1})

@@ -15,8 +15,10 @@ from gearmand_py.server import packets
 from gearmand_py.server.client import Client, ClientError, ConnectionLost
 from gearmand_py.server.codec import Connection, Packet
 from tests.command.running import STOPPED, rows
-from tests.harness.server import HOST, Server
+from tests.harness.process import Process
+from tests.harness.server import COMMAND, HOST, Server
 
+AT_ONCE: Final = 4.0  # seconds; less than a silent database is given
 SIGNALS: Final = [signal.SIGTERM, signal.SIGINT]
 IN_FLIGHT: Final = 64
 STOPPED_AT_ONCE: Final = 1
@@ -142,3 +144,16 @@ def send_echoes(client: Client) -> None:
     with suppress(ClientError):  # that is how it ends
         for _ in range(64):
             client.send(packets.ECHO_REQ, b"x" * 1_000_000)
+
+
+@pytest.mark.parametrize("number", SIGNALS)
+def test_a_server_that_waits_for_its_database_stops_at_once(number: signal.Signals) -> None:
+    with socket.create_server((HOST, 0)) as database:
+        url = f"postgresql://ann@{HOST}:{database.getsockname()[1]}/jobs"
+        with Process([str(COMMAND), "--port", "0", "--database", url]) as server:
+            connection, _ = database.accept()
+            with connection:
+                connection.recv(1)
+                server.send_signal(number)
+                assert server.wait(AT_ONCE) == 0
+            assert "stopped before it served" in server.stderr

@@ -1,0 +1,45 @@
+# gearmand-py in a container, its jobs in a SQLite file on a volume:
+#
+#   docker build --network host -t gearmand-py .
+#   docker run -d -p 127.0.0.1:4730:4730 -v gearmand:/var/lib/gearmand-py --restart unless-stopped gearmand-py
+#
+# Every option is a variable (docs/options.md), and that with _FILE behind it names a file with the value, as secrets
+# are given. Give --port as GEARMAND_PORT, so that the health check finds it. --network host is for the build alone,
+# where the package index may be reached from the host only.
+ARG BASE=python:3.13-slim
+
+FROM ${BASE} AS build
+WORKDIR /build
+ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1 PIP_ROOT_USER_ACTION=ignore
+# No pip in the environment that is shipped: the base image's installs into it.
+RUN python -m venv --without-pip /opt/gearmand-py
+# The dependencies are a layer of their own, so that a change of the code does not fetch them again.
+COPY pyproject.toml ./
+RUN python -c 'import sys, tomllib; print(*tomllib.load(sys.stdin.buffer)["project"]["dependencies"], sep="\n")' \
+      <pyproject.toml >requirements.txt \
+ && pip --python /opt/gearmand-py/bin/python install --requirement requirements.txt
+COPY . ./
+RUN pip wheel --no-deps --wheel-dir dist . \
+ && pip --python /opt/gearmand-py/bin/python install --no-deps dist/*.whl
+
+FROM ${BASE}
+LABEL org.opencontainers.image.title=gearmand-py
+LABEL org.opencontainers.image.description="A durable job queue server that speaks Gearman: \
+acknowledged means committed."
+LABEL org.opencontainers.image.version=0.1.0
+LABEL org.opencontainers.image.licenses=MIT
+# The number is what volumes remember, so it never changes.
+RUN groupadd --gid 10001 gearmand \
+ && useradd --uid 10001 --gid 10001 --home-dir /var/lib/gearmand-py --no-create-home --shell /bin/false gearmand \
+ && install -d -m 0700 -o gearmand -g gearmand /var/lib/gearmand-py
+COPY --from=build /opt/gearmand-py /opt/gearmand-py
+ENV PATH=/opt/gearmand-py/bin:$PATH \
+    STATE_DIRECTORY=/var/lib/gearmand-py \
+    GEARMAND_LISTEN=0.0.0.0
+USER 10001:10001
+# SQLite's temporary files go to the working directory where nothing else can be written.
+WORKDIR /var/lib/gearmand-py
+VOLUME /var/lib/gearmand-py
+EXPOSE 4730
+HEALTHCHECK --interval=10s --timeout=5s --start-period=60s --retries=3 CMD ["gearmand-py", "ping"]
+ENTRYPOINT ["gearmand-py"]
