@@ -38,6 +38,9 @@ log = logging.getLogger(__name__)
 
 # Deletes alone: nobody waits, and a restart within this time runs a finished job once more at worst.
 LINGER: Final = 0.005
+# When nothing was committed for so long, an empty batch is: that a database is gone is told before somebody needs it,
+# and a session that says nothing is not taken for dead.
+IDLE: Final = 10.0
 FIRST_BACKOFF: Final = 0.05
 LONGEST_BACKOFF: Final = 1.0
 # Above these marks reading stops on the connections that submit background jobs, until the batch is taken. A batch of
@@ -104,6 +107,7 @@ class Journal:
         self._loop = asyncio.get_running_loop()
         self._work = asyncio.Event()
         self._lingering: asyncio.TimerHandle | None = None
+        self._idle = False  # since the last look
         self._stopping = False
         self._outage = Outage(self._loop.time)
         self._backoff = 0.0
@@ -132,14 +136,24 @@ class Journal:
 
     async def run(self) -> None:
         """Commit batches until `stop`, and then once what is left. Raises StorageInUse."""
-        while not self._stopping:
-            await self._work.wait()
-            self._work.clear()
-            if self._lingering:
-                self._lingering.cancel()
-                self._lingering = None
+        self._look_whether_idle()
+        try:
+            while not self._stopping:
+                await self._work.wait()
+                self._work.clear()
+                if self._lingering:
+                    self._lingering.cancel()
+                    self._lingering = None
+                await self._settle()
             await self._settle()
-        await self._settle()
+        finally:
+            self._looking.cancel()
+
+    def _look_whether_idle(self) -> None:
+        if self._idle:
+            self._work.set()
+        self._idle = True
+        self._looking = self._loop.call_later(IDLE, self._look_whether_idle)
 
     def stop(self) -> None:
         """Let `run` return once the open batch is settled. Nothing may be submitted any more."""
@@ -150,6 +164,7 @@ class Journal:
 
     async def _settle(self) -> None:
         """Commit the open batch; while the storage is away, together with what comes meanwhile."""
+        self._idle = self._broker.batch.empty
         self._take()
         self._on_taken()
         while error := await self._commit():
@@ -226,15 +241,13 @@ class Journal:
         self._gave_up = True
         batch = taken.batch
         changes = Changes(batch.deletes, list(batch.updates.values()), ())
-        if not isinstance(error, StorageRefused) or await self._attempt(changes):
+        if not isinstance(error, StorageRefused) or (any(changes) and await self._attempt(changes)):
             self._broker.batch.inherit(batch)
         self._broker.refused(batch, str(error), unknown=taken.unknown)
 
     # ---- the storage
 
     async def _attempt(self, changes: Changes) -> StorageError | None:
-        if not any(changes):
-            return None
         try:
             await self._storage.commit(changes)
         except StorageInUse:

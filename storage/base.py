@@ -111,7 +111,7 @@ class Storage(Protocol):
         """At most `limit` rows with an id above `after`, by id. Raises StorageError."""
 
     async def commit(self, changes: Changes) -> None:
-        """Return once `changes` are on disk.
+        """Return once `changes` are on disk. Without changes, once it is known that the storage is there.
 
         Raises RowRefused, StorageRefused or StorageUnavailable: then all or nothing holds. Raises StorageInUse when
         another server has taken the queue meanwhile.

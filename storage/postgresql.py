@@ -67,8 +67,9 @@ FAULTS: Final = {
     "58": Fault(StorageUnavailable, "look at the database's log", unknown=True),
     "": Fault(StorageRefused, "look at the database's log", unknown=True),
 }
-# After these our session is of no use: another may reach a server that can write.
-LOST: Final = ("08", "25006", "40003", "57P", "58")
+# After these our session is of no use: another may reach a server that can write. And without a table it only stands in
+# the way of `migrate`.
+LOST: Final = ("08", "25006", "40003", "42P01", "57P", "58")
 
 # Of the session that commits. The database notices that our host is gone, and frees the queue for another.
 SESSION: Final = {
@@ -268,10 +269,10 @@ class PostgresStorage(NetworkedStorage):
             if rows:
                 await put(driver, rows)
             await driver.execute("COMMIT")
-        elif script:
-            await driver.execute(script)  # without BEGIN one transaction too
-        else:
+        elif rows:
             await put(driver, rows)
+        else:
+            await driver.execute(script or "SELECT 1")  # without BEGIN one transaction too
 
     async def _copy(self, driver: Any, rows: Sequence[JobRecord]) -> None:
         await driver.copy_records_to_table(

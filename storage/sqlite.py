@@ -133,6 +133,8 @@ class SqliteStorage(SqlStorage):
     async def write(self, connection: AsyncConnection, changes: Changes) -> None:
         """One transaction in one trip to the driver's thread: each trip costs a turn of a busy loop."""
         self._check_file()
+        if not any(changes):
+            return
         if self._log_removed:
             await in_thread(self._driver, self._write_back)
             await self.disconnect()  # a new connection makes a new log

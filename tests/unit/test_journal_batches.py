@@ -1,14 +1,17 @@
-"""A row that the database does not take: only those who wait for it are told, whatever else is in its batch."""
+"""Batches of the journal in special cases: a row that the database does not take, an outage, nothing to do.
+
+Of a bad row only those who wait for it are told, whatever else is in its batch."""
 
 import asyncio
 
 import pytest
 
 from gearmand_py.server import packets
-from gearmand_py.server.journal import LONGEST_BACKOFF, merged
+from gearmand_py.server.journal import IDLE, LONGEST_BACKOFF, merged
 from gearmand_py.storage.base import Changes, JobRecord, RowRefused, StorageUnavailable, Update
 from tests.unit.journal_bench import (
     AWAY,
+    MOMENT,
     TIMEOUT,
     Bench,
     Link,
@@ -207,3 +210,36 @@ async def test_a_submission_waits_its_time_and_not_much_longer(bench: Bench) -> 
     assert len(waited) >= TIMEOUT
     assert min(waited) >= TIMEOUT
     assert max(waited) <= TIMEOUT + 2 * LONGEST_BACKOFF + 1
+
+
+# ---- when nothing is to be done
+
+
+@on_a_bench
+async def test_an_idle_journal_looks_whether_the_storage_is_there(bench: Bench) -> None:
+    await asyncio.sleep(10 * IDLE + MOMENT)
+    assert 9 <= bench.storage.looks <= 10
+    assert bench.storage.attempts == []
+
+
+@on_a_bench
+async def test_a_busy_one_does_not(bench: Bench) -> None:
+    client = bench.connect()
+    for _ in range(20):
+        client.submit(b"one")
+        await asyncio.sleep(IDLE / 2)
+    assert bench.storage.looks == 0
+
+
+@on_a_bench
+async def test_an_outage_in_idle_times_is_told(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
+    bench.storage.before = be_away
+    await asyncio.sleep(3 * TIMEOUT)
+    (said,) = [record.getMessage() for record in caplog.records]
+    assert said == f"background jobs cannot be stored: {AWAY}; foreground jobs go on"
+    bench.storage.before = well
+    await asyncio.sleep(2 * LONGEST_BACKOFF)
+    assert [record.getMessage().partition(",")[0] for record in caplog.records[1:]] == [
+        "background jobs are stored again"
+    ]
+    assert bench.broker.underway == []
