@@ -8,8 +8,8 @@ import os
 import shlex
 import signal
 import socket
-from collections.abc import Coroutine
-from contextlib import suppress
+from collections.abc import Coroutine, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -153,13 +153,9 @@ def make_directory(settings: Settings) -> None:
 
 async def schema_state(storage: SqlStorage, connection: AsyncConnection) -> SchemaState:
     """How the schema stands; what a newer program migrated is left alone. Raises StorageError."""
-    try:
+    with told_by(storage):
         found = await state(connection, storage.tables)
         await connection.rollback()
-    except StorageError as error:
-        if isinstance(error.__cause__, SQLAlchemyError):
-            raise storage.translate(error.__cause__) from error
-        raise StorageError(f"{storage.description}: {error}") from error
     if found is SchemaState.NEWER:
         raise SchemaTooNew(
             f"{storage.description} was made by a newer gearmand-py: start that version, "
@@ -178,7 +174,24 @@ async def prepare_schema(settings: Settings, storage: SqlStorage) -> None:
         raise SchemaTooOld(f"{storage.description} {lack}: run {migrate_command(settings)}, or start with --migrate")
     if found is not SchemaState.EMPTY:
         log.info("migrating %s", storage.description)
-    await upgrade(storage.engine, storage.tables)
+    await bring_up_to_date(storage)
+
+
+async def bring_up_to_date(storage: SqlStorage) -> bool:
+    """Migrate; whether there was something to do. Raises StorageError."""
+    with told_by(storage):
+        return await upgrade(storage.engine, storage.tables)
+
+
+@contextmanager
+def told_by(storage: SqlStorage) -> Iterator[None]:
+    """Errors of the schema's side in the storage's words: where, and what to do."""
+    try:
+        yield
+    except StorageError as error:
+        if isinstance(error.__cause__, SQLAlchemyError | OSError):
+            raise storage.translate(error.__cause__) from error
+        raise StorageError(f"{storage.description}: {error}") from error
 
 
 def migrate_command(settings: Settings) -> str:

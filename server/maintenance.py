@@ -1,7 +1,7 @@
 """What `gearmand-py migrate` does."""
 
-from gearmand_py.migrations import HEAD, SchemaState, sql, upgrade
-from gearmand_py.server.app import make_directory, make_storage, schema_state
+from gearmand_py.migrations import HEAD, SchemaState, sql
+from gearmand_py.server.app import bring_up_to_date, make_directory, make_storage, migrate_command, schema_state
 from gearmand_py.server.config import Settings
 
 
@@ -10,7 +10,7 @@ async def migrate(settings: Settings) -> str:
     make_directory(settings)
     async with make_storage(settings) as storage:
         await schema_state(storage, await storage.connection())
-        done = await upgrade(storage.engine, storage.tables)
+        done = await bring_up_to_date(storage)
         return f"{storage.description} is {'now at' if done else 'at'} revision {HEAD}{'' if done else ' already'}"
 
 
@@ -23,7 +23,7 @@ async def check_schema(settings: Settings) -> tuple[bool, str]:
         await storage.close()
     if found is SchemaState.CURRENT:
         return True, f"{storage.description} is at revision {HEAD}"
-    return False, f"{storage.description} needs a migration: run gearmand-py migrate"
+    return False, f"{storage.description} needs a migration: run {migrate_command(settings)}"
 
 
 def migration_sql(settings: Settings) -> str:

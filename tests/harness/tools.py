@@ -28,6 +28,7 @@ class Tool(NamedTuple):
 TOOLS: Final = {
     "gearadmin": Tool(("gearman-tools",)),
     "gearman": Tool(("gearman-tools",)),
+    "pgbouncer": Tool(("pgbouncer",)),
     "php": Tool(("php-cli", "php-gearman"), ("-r", "exit(extension_loaded('gearman') ? 0 : 1);")),
     "strace": Tool(("strace",)),
 }
@@ -48,7 +49,7 @@ def need(program: str) -> str:
 
 def find(program: str, tool: Tool) -> str | None:
     """The path of a program that is here and passes its probe."""
-    path = shutil.which(program)
+    path = shutil.which(program) or shutil.which(program, path="/usr/sbin")  # not on the path of ordinary users
     if path and tool.probe:
         probe = subprocess.run([path, *tool.probe], capture_output=True, check=False, timeout=APT_SECONDS)
         return None if probe.returncode else path

@@ -13,6 +13,7 @@ from gearmand_py.storage.sql import SqlStorage
 from gearmand_py.storage.urls import storage_for
 from tests.databases.selection import SELECTED, SERVERS
 from tests.databases.sources import shared_server
+from tests.storage.pgbouncer import pgbouncer
 
 LARGEST_PACKET: Final = 128 * 1024 * 1024
 
@@ -37,6 +38,13 @@ def on_server(kind: str, driver: str, _folder: Path) -> Iterator[StorageFactory]
 
 
 @contextmanager
+def through_pgbouncer(_folder: Path) -> Iterator[StorageFactory]:
+    """A database of its own in the session's server, behind a proxy that gives each transaction another session."""
+    with database_in("postgresql") as url, pgbouncer(url) as proxied:
+        yield partial(storage_for, text_of(proxied))
+
+
+@contextmanager
 def database_in(kind: str) -> Iterator[URL]:
     """An empty database in the session's server of that kind."""
     server = shared_server(kind)
@@ -58,6 +66,7 @@ def text_of(url: URL) -> str:
 DATABASES: Final[dict[str, Callable[[Path], AbstractContextManager[StorageFactory]]]] = {
     **({"sqlite": sqlite} if "sqlite" in SELECTED else {}),
     **{kind: partial(on_server, kind, "") for kind in SERVERS},
+    **({"postgresql+pgbouncer": through_pgbouncer} if "postgresql" in SERVERS else {}),
     **{f"{kind}+asyncmy": partial(on_server, kind, "+asyncmy") for kind in SERVERS if kind != "postgresql"},
 }
 
