@@ -50,18 +50,25 @@ HIGH_BYTES: Final = 32 * 1024 * 1024
 
 
 class Outage:
-    """Since when the storage fails, said once when it begins and once when it ends. `clock` gives seconds."""
+    """Since when the storage fails, said when it begins and when it ends, and once for each reason in between.
+
+    `clock` gives seconds.
+    """
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
         self._began: float | None = None
         self._rows_failed = False
+        self._reasons: set[str] = set()
 
     def failed(self, error: StorageError, changes: Changes) -> None:
         """A commit failed."""
         if self._began is None:
             self._began = self._clock()
             log.error("background jobs cannot be stored: %s; foreground jobs go on", error)
+        elif str(error) not in self._reasons:
+            log.warning("background jobs still cannot be stored: %s", error)
+        self._reasons.add(str(error))
         self._rows_failed = self._rows_failed or bool(changes.inserts)
 
     def succeeded(self, changes: Changes) -> bool:
@@ -72,6 +79,7 @@ class Outage:
             log.warning("background jobs are stored again, after %.1f s", self._clock() - self._began)
             self._began = None
             self._rows_failed = False
+            self._reasons.clear()
         return True
 
 

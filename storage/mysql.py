@@ -60,7 +60,7 @@ FAULTS: Final = {
     1049: NO_DATABASE,
     **dict.fromkeys((1044, 1142, 1143, 1227, 1370), FORBIDDEN),
     **dict.fromkeys((1040, 1203, 1226), CROWDED),
-    1146: Fault(StorageRefused, "was the table dropped? run gearmand-py migrate"),
+    1146: Fault(StorageRefused, "was the table dropped? restore it; gearmand-py migrate tells more"),
     1153: TOO_LARGE,
     **dict.fromkeys((1048, 1264, 1265, 1366, 1406), BAD_ROW),
     **dict.fromkeys((1644, 3819, 4025), BAD_ROW),  # a trigger's SIGNAL, a CHECK of MySQL, of MariaDB

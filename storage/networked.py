@@ -33,7 +33,7 @@ LOCK_SECONDS: Final = 3.0
 LOCK_POLL_SECONDS: Final = 0.05
 GOODBYE_SECONDS: Final = 1.0
 # The database's own patience with locks that others hold, so that the operator reads what it waits for. Where a commit
-# may take less, it is half of that.
+# may take less, it is a quarter of that.
 LOCK_WAIT_SECONDS: Final = 5
 # After this many seconds without an acknowledgement by the other host the connection counts as lost.
 DEAD_PEER_SECONDS: Final = 5
@@ -65,7 +65,7 @@ class Fault:
 class NetworkedStorage(SqlStorage):
     """A queue in a database that is reached over a network.
 
-    `password`: asked at each connection, so that it may change. `patience`: seconds that a commit may take.
+    `password`: asked at each connection, so that it may change. `patience`: seconds that a commit may take at most.
     """
 
     system = ""  # PostgreSQL, MySQL, MariaDB
@@ -75,7 +75,9 @@ class NetworkedStorage(SqlStorage):
         self._scheme = url.get_backend_name()
         self._password = password
         self._patience = patience
-        self.lock_wait = max(1, min(LOCK_WAIT_SECONDS, int(patience / 2)))  # whole seconds, as MySQL counts them
+        self.lock_wait = max(1, min(LOCK_WAIT_SECONDS, int(patience / 4)))  # whole seconds, as MySQL counts them
+        self._first_try = min(patience, max(patience / 3, self.lock_wait + 0.5))  # so that a lock is told as one
+        self._allowed = self._first_try
         self._identity = token_bytes(8)
         self._driver: Any = None  # the driver's side of the held connection
         super().__init__(url, tables)
@@ -228,9 +230,16 @@ class NetworkedStorage(SqlStorage):
     # ---- writing
 
     async def write(self, connection: AsyncConnection, changes: Changes) -> None:
-        """One transaction, given up after `patience` seconds: then nobody waits for it any more."""
-        async with asyncio.timeout(self._patience):
+        """One transaction, within a part of the `patience`.
+
+        A session without an answer may be dead while others are not, so there is time for another. A database that is
+        alive and slow gets more with each try.
+        """
+        allowed = self._allowed
+        self._allowed = min(2 * allowed, self._patience)
+        async with asyncio.timeout(allowed):
             await self.transact(connection, changes)
+        self._allowed = self._first_try
 
     # ---- errors
 

@@ -55,7 +55,7 @@ FAULTS: Final = {
     "40": Fault(StorageUnavailable, "tried again"),
     "40003": Fault(StorageUnavailable, "tried again", unknown=True),
     "42501": Fault(StorageRefused, "grant the user of --database what it needs"),
-    "42P01": Fault(StorageRefused, "was the table dropped? run gearmand-py migrate"),
+    "42P01": Fault(StorageRefused, "was the table dropped? restore it; gearmand-py migrate tells more"),
     "53100": Fault(StorageUnavailable, "make room on the database's disk"),
     "53200": Fault(StorageUnavailable, "give the database more memory"),
     "53300": Fault(StorageUnavailable, "raise max_connections, or end some sessions"),

@@ -16,119 +16,35 @@ from typing import Final, Protocol
 import pytest
 
 from gearmand_py.server import packets
-from gearmand_py.server.client import Client, ServerError
+from gearmand_py.server.client import Client
 from gearmand_py.server.journal import HIGH_ROWS
 from tests.conftest import StartServer
 from tests.faults.disks import Disk
+from tests.faults.story import DOWN, FUNCTION, PATIENCE, UP, Story
 from tests.harness.process import Process
 from tests.harness.server import Server
 from tests.harness.tools import need
 from tests.load import Load, Record
 from tests.load import drain as drain_function
 
-FUNCTION: Final = b"stored"
 WAITING: Final = 300
 SOUND: Final = 3 * 4096  # bytes at the start of a damaged file that are left as they are
-PATIENCE: Final = 15.0  # seconds for what should take a moment
-DOWN: Final = "background jobs cannot be stored"
-UP: Final = "background jobs are stored again"
 
 
-class Story:
-    """What clients and workers see of one server, and which jobs should be in its table."""
+class FileStory(Story):
+    """The same of a server on a SQLite file."""
 
     def __init__(self, server: Server, stack: ExitStack, disk: Disk | None) -> None:
-        self.server = server
+        super().__init__(server, stack)
         self.file = server.database
         self.disk = disk  # where the file is, if that is a small one
-        self.client = stack.enter_context(server.connect())
-        self.worker = stack.enter_context(server.connect())
-        self.worker.send(packets.CAN_DO, FUNCTION)
-        self.waiting: list[bytes] = []  # acknowledged and not completed
-
-    def store(self, *payloads: bytes) -> None:
-        """Submit in one go; each is acknowledged."""
-        for payload in payloads:
-            self.client.send(packets.SUBMIT_JOB_BG, FUNCTION, b"", payload)
-        for payload in payloads:
-            kind, _ = self.client.receive(PATIENCE)
-            assert kind == packets.JOB_CREATED
-            self.waiting.append(payload)
-
-    def refusal(self) -> str:
-        """Submit a job that cannot be stored; returns the reason."""
-        self.client.send(packets.SUBMIT_JOB_BG, FUNCTION, b"", b"refused")
-        with pytest.raises(ServerError) as caught:
-            self.client.receive(PATIENCE)
-        assert caught.value.code == "QUEUE_ERROR"
-        return caught.value.text
-
-    def work(self, count: int) -> None:
-        """Take and complete the oldest jobs."""
-        for _ in range(count):
-            handle, payload = take(self.worker)
-            self.worker.send(packets.WORK_COMPLETE, handle, b"")
-            assert payload == self.waiting.pop(0)
-        settle(self.worker)
-
-    def run_foreground_job(self) -> None:
-        """From submission to result, on connections of its own."""
-        with self.server.connect() as client, self.server.connect() as worker:
-            client.send(packets.SUBMIT_JOB, b"foreground", b"", b"data")
-            assert client.receive(PATIENCE)[0] == packets.JOB_CREATED
-            worker.send(packets.CAN_DO, b"foreground")
-            handle, payload = take(worker)
-            worker.send(packets.WORK_COMPLETE, handle, payload)
-            assert client.receive(PATIENCE) == (packets.WORK_COMPLETE, handle + b"\0data")
-
-    def kill_and_compare(self) -> None:
-        """kill -9 and start again: what should wait does, once each, in order, and nothing else."""
-        assert self.restart_and_drain() == self.waiting
-
-    def restart_and_drain(self) -> list[bytes]:
-        """kill -9 and start again; returns the payloads of all jobs, in the order in which they are handed out."""
-        self.server.restart()
-        with self.server.connect() as worker:
-            worker.send(packets.CAN_DO, FUNCTION)
-            return drain(worker)
-
-    def log(self) -> list[str]:
-        """The changes of state that the server has told of."""
-        return re.findall(f"{DOWN}|{UP}", self.server.stderr)
-
-
-def take(worker: Client) -> tuple[bytes, bytes]:
-    """Grab a job that must be there; returns its handle and payload."""
-    worker.send(packets.GRAB_JOB)
-    packet = worker.receive(PATIENCE)
-    assert packet[0] == packets.JOB_ASSIGN
-    handle, _, payload = worker.split(packet, 3)
-    return handle, payload
-
-
-def drain(worker: Client) -> list[bytes]:
-    """The payloads of all jobs that wait, in the order in which they are handed out."""
-    payloads = []
-    worker.send(packets.GRAB_JOB)
-    while (packet := worker.receive(PATIENCE))[0] == packets.JOB_ASSIGN:
-        handle, _, payload = worker.split(packet, 3)
-        payloads.append(payload)
-        worker.send(packets.WORK_COMPLETE, handle, b"")
-        worker.send(packets.GRAB_JOB)
-    assert packet[0] == packets.NO_JOB
-    return payloads
-
-
-def settle(connection: Client) -> None:
-    """Wait until the server has handled all that was sent."""
-    connection.ask(packets.ECHO_REQ, b"settled?", answer=packets.ECHO_RES)
 
 
 # ---- the faults: each holds while its context does, and gives a pattern for the reason that clients are told
 
 
 @contextmanager
-def full(story: Story) -> Iterator[str]:
+def full(story: FileStory) -> Iterator[str]:
     """The disk is full."""
     disk = disk_of(story)
     disk.fill()
@@ -137,7 +53,7 @@ def full(story: Story) -> Iterator[str]:
 
 
 @contextmanager
-def read_only(story: Story) -> Iterator[str]:
+def read_only(story: FileStory) -> Iterator[str]:
     """The file system has become read-only, as Linux makes it after an error: writes fail, then opening for them."""
     disk = disk_of(story)
     disk.cover_read_only()
@@ -148,14 +64,14 @@ def read_only(story: Story) -> Iterator[str]:
 
 
 @contextmanager
-def failing(story: Story) -> Iterator[str]:
+def failing(story: FileStory) -> Iterator[str]:
     """The disk fails: no byte can be written to any file."""
     with no_writes(story.server.pid):
         yield rf"the disk fails on {story.file} \(SQLITE_IOERR\w*\)"
 
 
 @contextmanager
-def unsynced(story: Story) -> Iterator[str]:
+def unsynced(story: FileStory) -> Iterator[str]:
     """The disk takes writes, and fails to keep them."""
     syncs = "fsync,fdatasync"
     options = ["-f", "-e", f"trace={syncs}", "-e", f"inject={syncs}:error=EIO", "-e", "signal=none"]
@@ -167,7 +83,7 @@ def unsynced(story: Story) -> Iterator[str]:
 
 
 @contextmanager
-def locked(story: Story) -> Iterator[str]:
+def locked(story: FileStory) -> Iterator[str]:
     """Another program holds a lock for longer than the storage timeout."""
     with another_program(story.file) as other:
         other.execute("BEGIN EXCLUSIVE")
@@ -176,7 +92,7 @@ def locked(story: Story) -> Iterator[str]:
 
 
 @contextmanager
-def moved(story: Story) -> Iterator[str]:
+def moved(story: FileStory) -> Iterator[str]:
     """The file is moved away, and back."""
     away = story.file.with_name("away.db")
     story.file.rename(away)
@@ -186,7 +102,7 @@ def moved(story: Story) -> Iterator[str]:
 
 
 @contextmanager
-def damaged(story: Story) -> Iterator[str]:
+def damaged(story: FileStory) -> Iterator[str]:
     """All but the first pages of the file become garbage, and later are what they were."""
     with another_program(story.file) as other:
         busy, in_log, written_back = other.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
@@ -218,12 +134,12 @@ def another_program(file: Path) -> Iterator[sqlite3.Connection]:
         yield connection
 
 
-def disk_of(story: Story) -> Disk:
+def disk_of(story: FileStory) -> Disk:
     assert story.disk
     return story.disk
 
 
-Fault = Callable[[Story], AbstractContextManager[str]]
+Fault = Callable[[FileStory], AbstractContextManager[str]]
 
 FAULTS: Final[dict[str, Fault]] = {
     "disk full": full,
@@ -244,7 +160,7 @@ UNDER_LOAD: Final = {name: fault for name, fault in FAULTS.items() if fault is n
 class Tell(Protocol):
     """Starts a story for a fault: a server, on a small disk if need be, with some jobs of some size waiting."""
 
-    def __call__(self, fault: Fault, *, timeout: int = 1) -> Story: ...
+    def __call__(self, fault: Fault, *, timeout: int = 1) -> FileStory: ...
 
 
 @pytest.fixture
@@ -252,12 +168,12 @@ def tell(tmp_path: Path, start_server: StartServer) -> Iterator[Tell]:
     """See Tell."""
     with ExitStack() as stack:
 
-        def tell(fault: Fault, *, timeout: int = 1) -> Story:
+        def tell(fault: Fault, *, timeout: int = 1) -> FileStory:
             disk = stack.enter_context(Disk(tmp_path / "disk")) if fault in ON_A_DISK else None
             name = "disk/queue.db" if disk else "queue.db"
             prefix = disk.prefix if disk else ()
             server = start_server("--storage-timeout", str(timeout), name=name, prefix=prefix)
-            story = Story(server, stack, disk)
+            story = FileStory(server, stack, disk)
             story.store(*[b"%04d " % number + b"x" * 1000 for number in range(WAITING)])
             return story
 
