@@ -3,6 +3,8 @@ PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 ARGS   ?=
+# Test processes. Most of a test's time is spent waiting.
+JOBS   ?= 2
 
 .PHONY: help setup run test lint format docs wheel image test-crash test-properties test-containers bench clean
 
@@ -24,7 +26,7 @@ run: setup ## serve on 127.0.0.1:4730, jobs in a SQLite file; ARGS="-p 5000" for
 	@exec $(BIN)/gearmand-py $(ARGS)
 
 test: setup ## every test; ARGS="-k fence" for some, DATABASES=sqlite for some databases
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadfile $(ARGS)
 
 lint: setup ## style, types, module boundaries
 	$(BIN)/ruff check .

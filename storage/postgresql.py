@@ -281,7 +281,8 @@ class PostgresStorage(NetworkedStorage):
 
     async def _merge(self, driver: Any, rows: Sequence[JobRecord]) -> None:
         arrays = ", ".join(f"${number}::{kind}[]" for number, kind in enumerate(ARRAY_TYPES, 1))
-        statement = f"INSERT INTO {self.table} SELECT * FROM unnest({arrays}) ON CONFLICT DO NOTHING"
+        into = f"INSERT INTO {self.table} ({','.join(COLUMNS)})"
+        statement = f"{into} SELECT * FROM unnest({arrays}) ON CONFLICT DO NOTHING"
         await driver.execute(statement, *map(list, zip(*rows, strict=True)))
 
     # ---- looking
