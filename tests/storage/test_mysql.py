@@ -272,7 +272,7 @@ async def test_a_dropped_table_is_told_with_the_remedy(server: DatabaseServer, m
     async with make_storage() as storage:
         server.execute("DROP TABLE gearman_job", storage.url.database)
         for changes in (insert(job(1)), delete(1), Changes([1], (), [job(2)])):
-            with pytest.raises(StorageError, match=r"was the table dropped\? run gearmand-py migrate"):
+            with pytest.raises(StorageError, match=r"was the table dropped\? restore it"):
                 await storage.commit(changes)
 
 

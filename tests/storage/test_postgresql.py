@@ -143,7 +143,7 @@ async def test_a_locked_table_is_told_after_a_while(make_storage: StorageFactory
 async def test_a_dropped_table_is_told_with_the_remedy(storage: PostgresStorage) -> None:
     administer(storage, "DROP TABLE gearman_job CASCADE")
     for changes in (insert(job(1)), delete(1), Changes([1], (), [job(2)])):
-        with pytest.raises(StorageError, match=r"was the table dropped\? run gearmand-py migrate"):
+        with pytest.raises(StorageError, match=r"was the table dropped\? restore it"):
             await storage.commit(changes)
 
 
