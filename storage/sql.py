@@ -6,7 +6,7 @@ from contextlib import suppress
 from types import TracebackType
 from typing import Any, Final, Self
 
-from sqlalchemy import Select, func, select
+from sqlalchemy import Select, TextClause, func, select
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
@@ -42,6 +42,7 @@ class SqlStorage(ABC):
     """
 
     embedded = False  # the database is ours alone, and so is its schema
+    before_reading: TextClause | None = None  # said at the beginning of a transaction that reads
     node: int | None = None  # whose rows are ours; None: all that there are
 
     def __init__(self, url: URL, tables: Tables) -> None:
@@ -117,6 +118,8 @@ class SqlStorage(ABC):
         """The rows of a query. Raises StorageError."""
         connection = await self.connection()
         try:
+            if self.before_reading is not None:
+                await connection.execute(self.before_reading)
             rows: Sequence[Any] = (await connection.execute(query)).all()
             await connection.rollback()  # a read transaction left open would keep old rows alive
         except SQLAlchemyError as error:

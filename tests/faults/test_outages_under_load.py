@@ -27,7 +27,7 @@ GEARLOAD: Final = os.environ.get("GEARLOAD")
 JOBS: Final = 50_000  # of gearload
 JOBS_SECONDS: Final = 300.0
 MOST_ACKNOWLEDGED: Final = 3000  # in a round, until the database is killed
-PACE_SECONDS: Final = 1.0  # the pace is taken over this time
+PACE_SECONDS: Final = 0.3  # the pace is taken over this time
 LEAST_PACE: Final = 0.25  # of what it was before; other tests may run
 
 

@@ -380,3 +380,21 @@ def end_guard(storage: PostgresStorage) -> None:
     """Have the database end the session that holds the queue; returns when it is gone."""
     ((holder,),) = held_by(storage)
     administer(storage, f"SELECT pg_terminate_backend({holder}, 5000)")
+
+
+async def test_pages_are_read_by_the_key_though_nobody_analysed_the_table(make_storage: StorageFactory) -> None:
+    """After a crash of the database its statistics are gone, and the planner takes a scan and a sort for a page."""
+    page = "EXPLAIN SELECT * FROM gearman_job WHERE id > 0 AND node = 0 ORDER BY id LIMIT 10000"
+    async with make_storage() as storage:
+        connection = await storage.connection()
+        await connection.exec_driver_sql("ALTER TABLE gearman_job SET (autovacuum_enabled = off)")
+        await connection.commit()
+        for first in range(1, 200_001, 20_000):
+            await storage.commit(insert(*[job(id_, data=b"x" * 100) for id_ in range(first, first + 20_000)]))
+        assert storage.before_reading is not None
+        await connection.execute(storage.before_reading)
+        plan = "\n".join((await connection.exec_driver_sql(page)).scalars())
+        await connection.rollback()
+        assert "Index Scan" in plan
+        assert "Sort" not in plan
+        assert len(await storage.load(0, 300_000)) == 200_000
