@@ -69,7 +69,9 @@ class Outage:
         elif str(error) not in self._reasons:
             log.warning("background jobs still cannot be stored: %s", error)
         self._reasons.add(str(error))
-        self._rows_failed = self._rows_failed or bool(changes.inserts)
+        # A delete whose sync failed may be done all the same: then doing it again proves nothing.
+        in_doubt = isinstance(error, StorageRefused) and error.unknown_outcome
+        self._rows_failed = self._rows_failed or bool(changes.inserts) or in_doubt
 
     def succeeded(self, changes: Changes) -> bool:
         """A commit went through; is the storage as it should be? Deletes may go through where rows do not."""

@@ -18,6 +18,7 @@ from tests.unit.journal_bench import (
     be_away,
     moment,
     on_a_bench,
+    refuse_uncertainly,
     refused,
     times,
     well,
@@ -243,3 +244,18 @@ async def test_an_outage_in_idle_times_is_told(bench: Bench, caplog: pytest.LogC
         "background jobs are stored again"
     ]
     assert bench.broker.underway == []
+
+
+@on_a_bench
+async def test_a_delete_done_again_does_not_end_an_outage(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
+    """Its sync had failed, it was there all the same, and so nothing had to be synced the second time."""
+    await bench.store(b"one")
+    bench.storage.before = times(1, refuse_uncertainly)
+    bench.connect().work_off(1)
+    await asyncio.sleep(3 * LONGEST_BACKOFF)
+    assert [record.getMessage().partition(":")[0] for record in caplog.records] == ["background jobs cannot be stored"]
+    client = bench.connect()
+    client.submit(b"two")
+    await asyncio.sleep(2 * LONGEST_BACKOFF)
+    assert client.kinds == ["JOB_CREATED"]
+    assert caplog.records[-1].getMessage().startswith("background jobs are stored again")
