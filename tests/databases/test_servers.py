@@ -116,7 +116,8 @@ def test_a_stopped_server_does_not_wait_for_its_clients(own: OwnedServer) -> Non
         client = thread.submit(own.execute, sleep)
         own.stop()
         assert not own.is_running
-        assert client.exception()
+        # MySQL's sleep, when it is interrupted, may still get to say so: its result is then 1.
+        assert client.exception(FROZEN_SECONDS) or client.result() == [(1,)]
     own.start()
     assert own.execute("SELECT 1") == [(1,)]
 
