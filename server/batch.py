@@ -71,6 +71,12 @@ class Batch:
         self.data_bytes -= len(job.data)
         job.batch = None
 
+    def leave_out(self, job: Job) -> None:
+        """A row that was refused is not tried again with the others: it might be stored then, its submitter told no."""
+        self.inserts = [other for other in self.inserts if other is not job]
+        self.adopted.pop(job, None)
+        self.data_bytes -= len(job.data)
+
     def inherit(self, older: "Batch") -> None:
         """Take over the deletes and updates of a batch that could not be committed."""
         older.postponed = True

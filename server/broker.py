@@ -178,7 +178,10 @@ class Broker:
     def refused_row(self, id_: int, reason: str) -> None:
         """One row of a batch underway was not stored, and will not be; its submitters get ERROR."""
         for batch in self.underway:
-            self._deny(batch, [job for job in (*batch.inserts, *batch.adopted) if job.id == id_], reason)
+            rows = [job for job in (*batch.inserts, *batch.adopted) if job.id == id_]
+            self._deny(batch, rows, reason)
+            for job in rows:
+                batch.leave_out(job)
 
     def _deny(self, batch: Batch, rows: Sequence[Job], reason: str) -> None:
         answer, denied = packets.error("QUEUE_ERROR", reason), set(rows)

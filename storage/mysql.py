@@ -70,8 +70,8 @@ FAULTS: Final = {
 STILL_GOOD: Final = frozenset({1205, 1213, 1048, 1264, 1265, 1366, 1406, 1021, 1114, 1644, 3819, 4025})
 
 # Strict: a value is never cut to fit. In some character sets a backslash may be the second half of a character, and
-# would escape nothing; in this one it never is. Our session
-# says something every 10 seconds (IDLE in journal.py): when our host has vanished the queue is free after a minute.
+# would escape nothing; in this one it never is. Our session says something every 10 seconds (IDLE in journal.py): when
+# our host has vanished the queue is free after a minute.
 SESSION: Final = {
     # The further ones are not for us: without them MySQL warns in each session.
     "sql_mode": "'STRICT_ALL_TABLES,NO_ZERO_IN_DATE,NO_ZERO_DATE,ERROR_FOR_DIVISION_BY_ZERO'",

@@ -215,11 +215,11 @@ class PostgresStorage(NetworkedStorage):
         keys = {"queue": self._queue_key, "process": signed(self._identity)}
         if not self._behind_proxy:
             return bool(await connection.scalar(SESSION_LOCK, keys))
-        guard = await self.engine.connect()
+        self._guard = guard = await self.engine.connect()  # from here on `disconnect` ends it
         if not await guard.scalar(TRANSACTION_LOCK, keys):
+            self._guard = None
             await guard.close()
             return False
-        self._guard = guard
         session = await guard.scalar(text("SELECT pg_backend_pid()"))
         await guard.execute(NO_SNAPSHOT)
         self._fence = FENCE.format(guard=session, writer=self._queue_key ^ 1, wait=self.lock_wait)

@@ -127,6 +127,31 @@ async def test_the_database_goes_away_while_the_row_is_looked_for(bench: Bench) 
 
 
 @on_a_bench
+async def test_a_row_that_was_refused_is_not_tried_again(bench: Bench) -> None:
+    """The database goes away after it refused the row, and would take it when it is back."""
+    client = bench.connect()
+    seen = 0
+
+    def verdict(changes: Changes) -> Exception | None:
+        nonlocal seen
+        seen += 1
+        if client.answers or seen > 20:
+            return None
+        bad = [record for record in changes.inserts if record.data == BAD]
+        if bad and len(changes.inserts) == 1:
+            bench.storage.before = times(1, be_away)  # from now on: away once, then well, whatever the row
+        return RowRefused(TOO_LARGE) if bad else None
+
+    bench.storage.before = verdict
+    client.submit(BAD, b"one")
+    await moment()
+    await moment()
+    assert client.answers[0] == refused(TOO_LARGE)
+    assert client.kinds == ["ERROR", "JOB_CREATED"]
+    assert bench.storage.stored == [b"one"]
+
+
+@on_a_bench
 async def test_given_up_while_the_row_is_looked_for_nothing_stays(bench: Bench) -> None:
     """Some of its parts are stored by then: all are refused, and deleted later."""
     client = bench.connect()
