@@ -14,7 +14,14 @@ from typing import Any, Final, NoReturn, TypeVar
 import click
 from click.core import ParameterSource
 
-from gearmand_py.server.config import DATABASE_NAMES, OPTIONS, Setting, Settings, settings_from, without_password
+from gearmand_py.server.config import (
+    OPTIONS,
+    Settings,
+    database_options,
+    settings_from,
+    settings_of_command,
+    without_password,
+)
 from gearmand_py.storage.base import StorageError
 
 # Exit statuses of a server and of migrate; the client commands' are in commands/shared.py.
@@ -92,14 +99,7 @@ def main(ctx: click.Context, /, check_config: bool, **params: Any) -> None:
         fail(str(error))
 
 
-def for_migrate(option: click.Option) -> click.Option:
-    """A setting of the server that `migrate` takes too, behind its name."""
-    return click.Option(option.opts, metavar=option.metavar, help=f"{option.help}  [default: the server's]")
-
-
-@main.command(
-    params=[for_migrate(option) for option in OPTIONS if isinstance(option, Setting) and option.name in DATABASE_NAMES]
-)
+@main.command(params=database_options())
 @click.option("--check", is_flag=True, help="Change nothing; exit with 1 when a migration is due.")
 @click.option(
     "--sql", is_flag=True, help="Change nothing; print the SQL that would bring an empty database up to date."
@@ -113,9 +113,7 @@ def migrate(ctx: click.Context, /, check: bool, sql: bool, **given: str | None) 
     from gearmand_py.server import maintenance
 
     stop_when_told()
-    assert ctx.parent is not None
-    own = {name: value for name, value in given.items() if value is not None}
-    settings = settings_from({**ctx.parent.params, **own})
+    settings = settings_of_command(ctx, given)
     if check and sql:
         raise click.UsageError("--check and --sql exclude each other")
     try:

@@ -261,6 +261,22 @@ def settings_from(params: dict[str, Any]) -> Settings:
     return chosen
 
 
+def database_options() -> list[click.Parameter]:
+    """The settings that say which tables are meant, for a command that takes them behind its name too."""
+    return [
+        click.Option(option.opts, metavar=option.metavar, help=f"{option.help}  [default: the server's]")
+        for option in OPTIONS
+        if isinstance(option, Setting) and option.name in DATABASE_NAMES
+    ]
+
+
+def settings_of_command(ctx: click.Context, given: dict[str, str | None]) -> Settings:
+    """The server's settings, with those `given` behind the name of a command. Raises click.BadParameter."""
+    assert ctx.parent is not None
+    own = {name: value for name, value in given.items() if value is not None}
+    return settings_from({**ctx.parent.params, **own})
+
+
 def without_password(database: str) -> str:
     """A database URL that may be shown."""
     return re.sub(r"(://[^:/@]*):.*@", r"\1:***@", re.sub(r"([?&]password=)[^&]*", r"\1***", database))
