@@ -5,31 +5,22 @@ import errno
 import gc
 import logging
 import os
-import shlex
 import signal
 import socket
-from collections.abc import Coroutine, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Coroutine
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib.metadata import version
-from pathlib import Path
 from typing import Any, Final, TypeVar
 
-from sqlalchemy.exc import SQLAlchemyError
-from sqlalchemy.ext.asyncio import AsyncConnection
-
-from gearmand_py.migrations import SchemaState, state, upgrade
 from gearmand_py.server.admin import Admin
 from gearmand_py.server.broker import Broker
-from gearmand_py.server.config import DATABASE_NAMES, Settings, ensure_state_directory, made_by_us, without_password
+from gearmand_py.server.config import Settings
 from gearmand_py.server.connection import Front
+from gearmand_py.server.database import make_directory, make_storage, prepare_schema
 from gearmand_py.server.dispatch import Dispatch
 from gearmand_py.server.ids import Ids, handle_prefix
-from gearmand_py.storage.base import SchemaTooNew, SchemaTooOld, StorageError
-from gearmand_py.storage.credentials import password_from
-from gearmand_py.storage.schema import Tables
 from gearmand_py.storage.sql import SqlStorage
-from gearmand_py.storage.urls import storage_for
 
 log = logging.getLogger(__name__)
 
@@ -44,7 +35,6 @@ LISTEN_REMEDIES: Final = {
     errno.EADDRNOTAVAIL: "give --listen an address of this host",
     errno.EACCES: "ports below 1024 are root's: give --port a higher number",
 }
-SHORTEST_PATIENCE: Final = 1.0  # seconds that a commit may take, however little submitters are to wait
 PATIENCE: Final = 0.5  # seconds at the end for peers to read their last answers and go
 STOP_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
 
@@ -128,79 +118,6 @@ def stop_event() -> asyncio.Event:
     for number in STOP_SIGNALS:
         asyncio.get_running_loop().add_signal_handler(number, stop)
     return stopped
-
-
-def make_storage(settings: Settings) -> SqlStorage:
-    """The storage of the settings, not opened. Raises StorageError."""
-    return storage_for(
-        settings.database,
-        Tables(settings.table_prefix, settings.database_schema or None),
-        node=settings.node,
-        synchronous=settings.synchronous.upper(),
-        password=password_from(Path(settings.database_password_file) if settings.database_password_file else None),
-        patience=max(settings.storage_timeout, SHORTEST_PATIENCE),
-    )
-
-
-def make_directory(settings: Settings) -> None:
-    """The embedded default gets its directory. Raises StorageError."""
-    if made_by_us(settings.database):
-        try:
-            ensure_state_directory()
-        except OSError as error:
-            raise StorageError(f"cannot make the state directory: {error}; give --database another place") from None
-
-
-async def schema_state(storage: SqlStorage, connection: AsyncConnection) -> SchemaState:
-    """How the schema stands; what a newer program migrated is left alone. Raises StorageError."""
-    with told_by(storage):
-        found = await state(connection, storage.tables)
-        await connection.rollback()
-    if found is SchemaState.NEWER:
-        raise SchemaTooNew(
-            f"{storage.description} was made by a newer gearmand-py: start that version, "
-            "or give this one another --database"
-        )
-    return found
-
-
-async def prepare_schema(settings: Settings, storage: SqlStorage) -> None:
-    """The embedded SQLite file migrates itself, another database if told to. Raises StorageError."""
-    found = await schema_state(storage, await storage.connection())
-    if found is SchemaState.CURRENT:
-        return
-    if not (settings.migrate or storage.embedded):
-        lack = "has no tables of gearmand-py yet" if found is SchemaState.EMPTY else "has older tables"
-        raise SchemaTooOld(f"{storage.description} {lack}: run {migrate_command(settings)}, or start with --migrate")
-    if found is not SchemaState.EMPTY:
-        log.info("migrating %s", storage.description)
-    await bring_up_to_date(storage)
-
-
-async def bring_up_to_date(storage: SqlStorage) -> bool:
-    """Migrate; whether there was something to do. Raises StorageError."""
-    with told_by(storage):
-        return await upgrade(storage.engine, storage.tables)
-
-
-@contextmanager
-def told_by(storage: SqlStorage) -> Iterator[None]:
-    """Errors of the schema's side in the storage's words: where, and what to do."""
-    try:
-        yield
-    except StorageError as error:
-        if isinstance(error.__cause__, SQLAlchemyError | OSError):
-            raise storage.translate(error.__cause__) from error
-        raise StorageError(f"{storage.description}: {error}") from error
-
-
-def migrate_command(settings: Settings) -> str:
-    """The command that brings the settings' database up to date; a password is to be filled in."""
-    words = ["gearmand-py", "migrate"]
-    for name in DATABASE_NAMES:
-        if value := getattr(settings, name):
-            words += [f"--{name.replace('_', '-')}", without_password(value) if name == "database" else value]
-    return shlex.join(words)
 
 
 async def start(settings: Settings, storage: SqlStorage, listening: socket.socket) -> Server:

@@ -1,15 +1,12 @@
 """The command `gearmand-py`: alone it serves; its subcommands migrate, submit, work and look."""
 
-import asyncio
 import json
 import logging
-import signal
 import sys
-from collections.abc import Callable, Coroutine
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Final, NoReturn, TypeVar
+from typing import Any, Final, TypeVar
 
 import click
 from click.core import ParameterSource
@@ -22,11 +19,8 @@ from gearmand_py.server.config import (
     settings_of_command,
     without_password,
 )
+from gearmand_py.server.runner import FAILED, fail, run, stop_when_told
 from gearmand_py.storage.base import StorageError
-
-# Exit statuses of a server and of migrate; the client commands' are in commands/shared.py.
-FAILED: Final = 1
-BY_SIGNAL: Final = 128  # the shell's own, plus the number of the signal
 
 T = TypeVar("T")
 
@@ -86,7 +80,8 @@ def main(ctx: click.Context, /, check_config: bool, **params: Any) -> None:
         return
     stop_when_told()
     settings = settings_from(params)
-    from gearmand_py.server.app import StartError, make_storage, serve
+    from gearmand_py.server.app import StartError, serve
+    from gearmand_py.server.database import make_storage
 
     try:
         if check_config:
@@ -129,26 +124,6 @@ def migrate(ctx: click.Context, /, check: bool, sql: bool, **given: str | None) 
         fail(str(error))
 
 
-def stop_when_told() -> None:
-    """Obey SIGTERM from now on. To the first process of a container the kernel gives no default for it."""
-    signal.signal(signal.SIGTERM, lambda number, _frame: sys.exit(BY_SIGNAL + number))
-
-
-def run(main_coroutine: Coroutine[Any, Any, T]) -> T:
-    """Run on uvloop, or on asyncio's own loop where uvloop cannot be imported."""
-    with asyncio.Runner(loop_factory=loop_factory()) as runner:
-        return runner.run(main_coroutine)
-
-
-def loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
-    """uvloop's, if there is one."""
-    try:
-        import uvloop
-    except ImportError:
-        return None
-    return uvloop.new_event_loop
-
-
 def set_up_logging(verbose: str) -> None:
     """Log to stderr, from the given level on."""
     logging.basicConfig(
@@ -171,11 +146,8 @@ def print_settings(ctx: click.Context, settings: Settings) -> None:
     click.echo("# the configuration is fine")
 
 
-def fail(message: str) -> NoReturn:
-    """One line on stderr, and out."""
-    click.echo(f"gearmand-py: {message}", err=True)
-    sys.stderr.flush()
-    sys.exit(FAILED)
+if __name__ == "__main__":
+    main(prog_name=Path(sys.argv[0]).name)
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
 """What `gearmand-py migrate` does."""
 
 from gearmand_py.migrations import HEAD, SchemaState, sql
-from gearmand_py.server.app import bring_up_to_date, make_directory, make_storage, migrate_command, schema_state
 from gearmand_py.server.config import Settings
+from gearmand_py.server.database import bring_up_to_date, make_directory, make_storage, migrate_command, schema_state
 
 
 async def migrate(settings: Settings) -> str:

@@ -9,12 +9,12 @@ import click
 from click.core import ParameterSource
 
 from gearmand_py.server.client import DEFAULT_PORT, Address, Client, ClientError, ServerError, parse_address
+from gearmand_py.server.runner import BY_SIGNAL
 
 SUCCESS: Final = 0
 FAILED: Final = 1  # the job failed, the server refused, or there is no such job
 USAGE: Final = 2  # click's own
 NO_SERVER: Final = 3  # not reachable, connection lost, or no Gearman server
-BY_SIGNAL: Final = 128  # the shell's own, plus the number of the signal
 
 EXIT_STATUS: Final = (
     f"Exit status: {SUCCESS} success; {FAILED} the job failed, was refused or is not known; {USAGE} wrong usage; "

@@ -27,7 +27,6 @@ from gearmand_py.server.client import (
 )
 from gearmand_py.server.codec import Packet
 from gearmand_py.server.commands.shared import (
-    BY_SIGNAL,
     EXIT_STATUS,
     SUCCESS,
     ClientCommand,
@@ -36,6 +35,7 @@ from gearmand_py.server.commands.shared import (
     note,
     server_option,
 )
+from gearmand_py.server.runner import BY_SIGNAL
 
 NOT_EXECUTABLE: Final = 126  # the shell's own, for a command that cannot be run
 NOT_FOUND: Final = 127  # the shell's own, for a command that does not exist
