@@ -1,19 +1,37 @@
 """Writes docs/options.md from the options' one declaration; a test fails when the file is not what this makes."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
 
 from gearmand_py.server.cli import main
 from gearmand_py.server.config import OPTIONS
+from gearmand_py.server.gearmand_options import QUEUE_OPTIONS, WITHOUT_EFFECT
 
 TARGET = Path(__file__).with_name("options.md")
 HEAD = """\
 # Options of the server
 
 Made from the declarations in `server/config.py` by `make docs`. Each can be given on the command line, in the
-environment, or in the TOML file of `--config-file` by its long name without the dashes; the first of these wins.
-`gearmand-py --check-config` prints what holds and where it comes from.
+environment, or in the file of `--config-file` by its long name without the dashes; the first of these wins.
+`gearmand-py --check-config` prints what holds and where it comes from, `--check-args` only says what is wrong.
+
+| option | environment | default | |
+|---|---|---|---|
+"""
+OF_GEARMAND = """
+## How gearmand names a queue
+
+So that a command line of gearmand's goes on working; `--database` says the same in one word.
+
+| option | environment | default | |
+|---|---|---|---|
+"""
+IDLE = """
+## Accepted and without effect
+
+So that a command line of gearmand's goes on working. One line at the start names those that were given.
 
 | option | environment | default | |
 |---|---|---|---|
@@ -26,13 +44,21 @@ def row(option: click.Option, ctx: click.Context) -> str:
     default = option.show_default if isinstance(option.show_default, str) else option.get_default(ctx, call=False)
     values = f" One of: {', '.join(option.type.choices)}." if isinstance(option.type, click.Choice) else ""
     shown = "" if default is None or not option.show_default else f"`{default}`" if default != "" else "none"
-    return f"| {names} | `{option.envvar}` | {shown} | {option.help}{values} |"
+    variable = f"`{option.envvar}`" if option.envvar else ""
+    return f"| {names} | {variable} | {shown} | {option.help}{values} |"
+
+
+def table(options: Sequence[click.Parameter]) -> str:
+    """The lines of a table."""
+    ctx = click.Context(main)
+    return "".join(row(option, ctx) + "\n" for option in options if isinstance(option, click.Option))
 
 
 def page() -> str:
     """The whole page."""
-    ctx = click.Context(main)
-    return HEAD + "\n".join(row(option, ctx) for option in OPTIONS if isinstance(option, click.Option)) + "\n"
+    others = [*QUEUE_OPTIONS, *WITHOUT_EFFECT]
+    ours = [option for option in OPTIONS if option not in others]
+    return HEAD + table(ours) + OF_GEARMAND + table(QUEUE_OPTIONS) + IDLE + table(WITHOUT_EFFECT)
 
 
 if __name__ == "__main__":

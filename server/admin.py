@@ -21,10 +21,22 @@ VISIBLE_WORD: Final = {**VISIBLE, 0x20: "\\x20"}
 
 
 class Admin:
-    """Answers text commands. `version`, `pid` and `verbose` are what the commands of that name tell."""
+    """Answers text commands. `version`, `pid` and `verbose` are what the commands of that name tell.
 
-    def __init__(self, broker: Broker, *, version: str, pid: int, verbose: str) -> None:
+    `shut_down(graceful)` is called by `shutdown`, which is refused without it.
+    """
+
+    def __init__(
+        self,
+        broker: Broker,
+        *,
+        version: str,
+        pid: int,
+        verbose: str,
+        shut_down: Callable[[bool], None] | None = None,
+    ) -> None:
         self.broker = broker
+        self.shut_down = shut_down
         told = {"version": version, "getpid": str(pid), "verbose": verbose}
         self.commands: dict[str, Callable[[Peer, list[bytes]], Outgoing]] = {
             "status": self.status,
@@ -126,9 +138,18 @@ class Admin:
             return incomplete("maxqueue")
         return self._on_function(name, lambda function: set_limits(function, limits))
 
-    def shutdown(self, _peer: Peer, _words: list[bytes]) -> bytes:
-        """Gone from the C server; a port without a lock is no place for it."""
-        return err("UNKNOWN_COMMAND", "shutdown is disabled, send the process a SIGTERM")
+    def shutdown(self, _peer: Peer, words: list[bytes]) -> bytes:
+        """`shutdown`, `shutdown graceful`: gone from the C server; a port without a lock is no place for it."""
+        if self.shut_down is None:
+            return err("UNKNOWN_COMMAND", "shutdown is disabled, start with --allow-shutdown or send SIGTERM")
+        match [word.lower() for word in words]:
+            case []:
+                self.shut_down(False)
+            case [b"graceful"]:
+                self.shut_down(True)
+            case _:
+                return err("INVALID_ARGUMENTS", "shutdown takes nothing or graceful")
+        return OK
 
 
 def set_limits(function: Function, limits: list[int]) -> None:

@@ -1,13 +1,12 @@
 """Wiring and life cycle of the server: open the storage, take up its jobs, listen, and stop in order."""
 
 import asyncio
-import errno
 import gc
 import logging
 import os
-import signal
 import socket
-from collections.abc import Coroutine
+import time
+from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -17,30 +16,23 @@ from gearmand_py.server.admin import Admin
 from gearmand_py.server.broker import Broker
 from gearmand_py.server.config import Settings
 from gearmand_py.server.connection import Front
-from gearmand_py.server.database import make_directory, make_storage, prepare_schema
+from gearmand_py.server.database import ServerStorage, prepare_schema, storage_of
 from gearmand_py.server.dispatch import Dispatch
 from gearmand_py.server.ids import Ids, handle_prefix
+from gearmand_py.server.listeners import addresses_of
+from gearmand_py.server.orders import Orders
+from gearmand_py.server.systemd import Manager
 from gearmand_py.storage.sql import SqlStorage
 
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
+START_LINE: Final = "gearmand-py %s listening on %s, storing in %s, %s found"
 ROWS_A_PAGE: Final = 10_000
-# Loopback alone has longer segments: 64 KiB, where libgearman's send buffer is 32 KiB, so that each half segment waits
-# 40 ms for a delayed acknowledgement. An 8 MiB job from PHP took 4.5 s, and takes 0.5.
-LARGEST_SEGMENT: Final = 32_000
-LISTEN_REMEDIES: Final = {
-    errno.EADDRINUSE: "is another job server running? give --port another number",
-    errno.EADDRNOTAVAIL: "give --listen an address of this host",
-    errno.EACCES: "ports below 1024 are root's: give --port a higher number",
-}
-PATIENCE: Final = 0.5  # seconds at the end for peers to read their last answers and go
-STOP_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
-
-
-class StartError(Exception):
-    """The server cannot start; the text says why and what to do."""
+LAST_WORDS: Final = 0.5  # seconds at the end for peers to read their last answers and go
+LOOK_EVERY: Final = 0.1  # seconds between two looks whether all jobs are done
+SAY_EVERY: Final = 30.0  # seconds between two lines about those that are not
 
 
 @dataclass(slots=True)
@@ -48,47 +40,44 @@ class Server:
     """A running server."""
 
     front: Front
-    storage: SqlStorage
-    listener: asyncio.Server
+    storage: ServerStorage
+    listeners: list[asyncio.Server]
     waiting: int  # jobs found in the storage
 
-    @property
-    def addresses(self) -> str:
-        """Where it listens, for people."""
-        return ", ".join(shown_address(*listening.getsockname()[:2]) for listening in self.listener.sockets)
 
-
-async def serve(settings: Settings) -> None:
-    """Run a server until it is told to stop. Raises StartError or StorageError."""
-    stopped = stop_event()
-    make_directory(settings)
-    storage = make_storage(settings)
-    listening = listening_socket(settings)  # before the jobs are read: a taken port should not cost a minute
+async def serve(settings: Settings, listening: list[socket.socket], is_up: Callable[[], None]) -> None:
+    """Serve on the sockets until told to stop; `is_up` is called once it does. Raises StorageError."""
+    orders = Orders()
+    orders.obey_signals()
+    manager = Manager()
+    manager.keep_alive()
+    addresses = ", ".join(addresses_of(listening))
+    storage = storage_of(settings)
     try:
-        server = await unless(stopped, get_ready(settings, storage, listening))
+        server = await unless(orders.stop, get_ready(settings, storage, listening, orders))
         if server is None:
             log.info("stopped before it served")
             return
-        log.info(
-            "gearmand-py %s listening on %s, storing in %s, %s found",
-            version("gearmand-py"),
-            server.addresses,
-            storage.description,
-            counted(server.waiting, "job"),
-        )
-        await run(server, stopped)
+        found = counted(server.waiting, "job")
+        log.info(START_LINE, version("gearmand-py"), addresses, storage.description, found)
+        is_up()
+        manager.tell("READY=1", f"STATUS=listening on {addresses}, storing in {storage.description}")
+        await run(server, orders)
     finally:
+        manager.tell("STOPPING=1")
         await storage.close()
-        listening.close()
 
 
-async def get_ready(settings: Settings, storage: SqlStorage, listening: socket.socket) -> Server:
+async def get_ready(
+    settings: Settings, storage: ServerStorage, listening: list[socket.socket], orders: Orders
+) -> Server:
     """Open the storage, and start. Raises StorageError."""
     await storage.open()
-    await prepare_schema(settings, storage)
+    if isinstance(storage, SqlStorage):
+        await prepare_schema(settings, storage)
     for line in await storage.advice():
         log.warning("%s", line)
-    return await start(settings, storage, listening)
+    return await start(settings, storage, listening, orders)
 
 
 async def unless(stopped: asyncio.Event, work: Coroutine[Any, Any, T]) -> T | None:
@@ -105,36 +94,34 @@ async def unless(stopped: asyncio.Event, work: Coroutine[Any, Any, T]) -> T | No
     return None
 
 
-def stop_event() -> asyncio.Event:
-    """Set by the first signal to stop; a second one does not wait for a storage that hangs."""
-    stopped = asyncio.Event()
-
-    def stop() -> None:
-        if stopped.is_set():
-            log.error("stopping at once, what is not committed was not acknowledged")
-            os._exit(1)
-        stopped.set()
-
-    for number in STOP_SIGNALS:
-        asyncio.get_running_loop().add_signal_handler(number, stop)
-    return stopped
-
-
-async def start(settings: Settings, storage: SqlStorage, listening: socket.socket) -> Server:
+async def start(settings: Settings, storage: ServerStorage, listening: list[socket.socket], orders: Orders) -> Server:
     """Take up the stored jobs, then accept connections."""
     broker = make_broker(settings)
     waiting = await restore(broker, storage)
     tame_collector()
-    admin = Admin(broker, version=version("gearmand-py"), pid=os.getpid(), verbose=settings.verbose)
+    admin = Admin(
+        broker,
+        version=version("gearmand-py"),
+        pid=os.getpid(),
+        verbose=settings.verbose,
+        shut_down=orders.shut_down if settings.allow_shutdown else None,
+    )
     front = Front(
         Dispatch(broker, admin),
         storage,
         max_packet=settings.max_packet_size,
         storage_timeout=settings.storage_timeout,
+        exceptions=settings.exceptions,
     )
+    return Server(front, storage, [await accept_on(one, front, settings) for one in listening], waiting)
+
+
+async def accept_on(listening: socket.socket, front: Front, settings: Settings) -> asyncio.Server:
+    """Let connections in."""
     loop = asyncio.get_running_loop()
-    listener: Any = await loop.create_server(front.accept, sock=listening, backlog=settings.backlog)
-    return Server(front, storage, listener, waiting)
+    if listening.family == socket.AF_UNIX:
+        return await loop.create_unix_server(front.accept, sock=listening, backlog=settings.backlog)
+    return await loop.create_server(front.accept, sock=listening, backlog=settings.backlog)
 
 
 def tame_collector() -> None:
@@ -159,7 +146,7 @@ def make_broker(settings: Settings) -> Broker:
     )
 
 
-async def restore(broker: Broker, storage: SqlStorage) -> int:
+async def restore(broker: Broker, storage: ServerStorage) -> int:
     """Give the broker every row, in id order; returns how many wait."""
     last = 0
     while page := await storage.load(last, ROWS_A_PAGE):
@@ -171,13 +158,14 @@ async def restore(broker: Broker, storage: SqlStorage) -> int:
     return len(broker.jobs)
 
 
-async def run(server: Server, stopped: asyncio.Event) -> None:
-    """Serve until told to stop, then settle what is open."""
+async def run(server: Server, orders: Orders) -> None:
+    """Serve until told to stop or finish, then settle what is open."""
     journal = asyncio.create_task(server.front.journal.run(), name="journal")
-    stopping = asyncio.create_task(stopped.wait(), name="stop signal")
-    await asyncio.wait((journal, stopping), return_when=asyncio.FIRST_COMPLETED)
-    stopping.cancel()
-    server.listener.close()
+    await first_of(journal, orders.stop, orders.finish)
+    for listener in server.listeners:
+        listener.close()
+    if orders.finish.is_set():
+        await finish(server.front.broker, journal, orders.stop)
     server.front.stop_reading()
     server.front.journal.stop()
     await journal  # raises what ended it, if it was not us
@@ -186,34 +174,31 @@ async def run(server: Server, stopped: asyncio.Event) -> None:
     log.info("stopped, %s left", counted(sum(job.background for job in server.front.broker.jobs.values()), "job"))
 
 
+async def first_of(journal: asyncio.Task[None], *events: asyncio.Event, seconds: float | None = None) -> None:
+    """Wait until the journal has ended, or one of the events has come, or so long."""
+    waiting = [asyncio.create_task(event.wait(), name="order") for event in events]
+    await asyncio.wait((journal, *waiting), timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+    for one in waiting:
+        one.cancel()
+
+
+async def finish(broker: Broker, journal: asyncio.Task[None], stop: asyncio.Event) -> None:
+    """Wait until connected workers have no more to do. What nobody here can run stays stored for the next start."""
+    next_line = 0.0
+    while (left := broker.unfinished()) and not (journal.done() or stop.is_set()):
+        if time.monotonic() >= next_line:
+            log.info("taking no more connections, ending when %s are done", counted(left, "job"))
+            next_line = time.monotonic() + SAY_EVERY
+        await first_of(journal, stop, seconds=LOOK_EVERY)
+
+
 async def drain(front: Front) -> None:
     """Wait a moment for everybody to have their last answers and go."""
     with suppress(TimeoutError):
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(LAST_WORDS):
             while front.broker.peers:
                 await asyncio.sleep(0.005)
     front.abort()
-
-
-def listening_socket(settings: Settings) -> socket.socket:
-    """A socket bound to the address of the settings. Raises StartError."""
-    where = shown_address(settings.listen, settings.port)
-    try:
-        found = socket.getaddrinfo(settings.listen, settings.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-        family, _, _, _, address = found[0]
-        listening = socket.create_server(address[:2], family=family)
-    except socket.gaierror as error:
-        raise StartError(f"cannot listen on {where}: {error.strerror}; give --listen an address of this host") from None
-    except OSError as error:
-        remedy = LISTEN_REMEDIES.get(error.errno or 0, "see --listen and --port")
-        raise StartError(f"cannot listen on {where}: {os.strerror(error.errno or 0)}; {remedy}") from None
-    listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, LARGEST_SEGMENT)
-    return listening
-
-
-def shown_address(host: str, port: int) -> str:
-    """127.0.0.1:4730, [::1]:4730"""
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def counted(number: int, word: str) -> str:

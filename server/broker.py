@@ -108,6 +108,10 @@ class Broker:
         for id_ in self.delayed.take_due(wall):
             self._make_runnable(self.jobs[id_])
 
+    def unfinished(self) -> int:
+        """Jobs that run, and those that wait where a connected worker can have them."""
+        return sum(f.running + (f.waiting if f.workers else 0) for f in self.functions.values())
+
     # ---- restart
 
     def restore(self, record: JobRecord) -> None:

@@ -1,7 +1,6 @@
 """The command `gearmand-py`: alone it serves; its subcommands migrate, submit, work and look."""
 
 import json
-import logging
 import sys
 from dataclasses import asdict
 from importlib.metadata import version
@@ -19,16 +18,14 @@ from gearmand_py.server.config import (
     settings_of_command,
     without_password,
 )
-from gearmand_py.server.runner import FAILED, fail, run, stop_when_told
+from gearmand_py.server.gearmand_options import TLS_OPTIONS, without_effect
+from gearmand_py.server.runner import FAILED, StartError, fail, run, stop_when_told
 from gearmand_py.storage.base import StorageError
 
 T = TypeVar("T")
 
-# gearmand's names of levels that logging does not have.
-logging.addLevelName(25, "NOTICE")
-logging.addLevelName(logging.CRITICAL + 5, "ALERT")
-logging.addLevelName(logging.CRITICAL + 10, "FATAL")
-
+# gearmand reads it unasked. Ours does not: a server that is only tried would take the other's port and database.
+GEARMAND_FILE: Final = Path("/etc/gearmand.conf")
 
 SOURCES: Final = {
     ParameterSource.COMMANDLINE: "command line",
@@ -40,6 +37,11 @@ SOURCES: Final = {
 
 class LazyGroup(click.Group):
     """A group whose client commands are imported when they are asked for: a server does not need them."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """`@FILE` is gearmand's short form of `--config-file FILE`."""
+        words = ["--config-file", args[0][1:], *args[1:]] if args and args[0].startswith("@") else args
+        return super().parse_args(ctx, words)
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """All of them, the server's first."""
@@ -62,36 +64,48 @@ def client_commands() -> dict[str, click.Command]:
     invoke_without_command=True,
     params=[
         *OPTIONS,
+        *TLS_OPTIONS,
         click.Option(["--check-config"], is_flag=True, help="Check the settings, print them, and exit."),
+        click.Option(["--check-args"], is_flag=True, help="Check the settings, and exit."),
     ],
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     epilog="Each option with [env var: ...] can be set there, or by its long name in the --config-file.",
 )
 @click.version_option(version("gearmand-py"), "-V", "--version", prog_name="gearmand-py")
 @click.pass_context
-def main(ctx: click.Context, /, check_config: bool, **params: Any) -> None:
+def main(ctx: click.Context, /, check_config: bool, check_args: bool, **params: Any) -> None:
     """A durable job queue server that speaks Gearman. Without a COMMAND it serves.
 
     A background job is acknowledged once it is committed to the database, and survives whatever happens then.
     """
     if ctx.invoked_subcommand is not None:
-        if check_config:
-            raise click.UsageError("--check-config goes without a command")
+        if check_config or check_args:
+            raise click.UsageError(f"--check-{'config' if check_config else 'args'} goes without a command")
         return
     stop_when_told()
     settings = settings_from(params)
-    from gearmand_py.server.app import StartError, serve
-    from gearmand_py.server.database import make_storage
+    from gearmand_py.server.database import storage_of
+    from gearmand_py.server.launch import launch
 
     try:
-        if check_config:
-            make_storage(settings)
-            print_settings(ctx, settings)
-            return
-        set_up_logging(settings.verbose)
-        run(serve(settings))
+        if check_config or check_args:
+            storage_of(settings)
+            if check_config:
+                print_settings(ctx, settings)
+        else:
+            launch(settings, notes_on(params))
     except (StartError, StorageError) as error:
         fail(str(error))
+
+
+def notes_on(params: dict[str, Any]) -> list[str]:
+    """What somebody who comes from gearmand should know of the options that were given."""
+    notes = []
+    if idle := without_effect(params):
+        notes.append(f"accepted as gearmand's, but without effect here: {', '.join(idle)}")
+    if params["config_file"] is None and GEARMAND_FILE.exists():
+        notes.append(f"{GEARMAND_FILE} is not read: give --config-file {GEARMAND_FILE} if it is meant for this server")
+    return notes
 
 
 @main.command(params=database_options())
@@ -124,26 +138,19 @@ def migrate(ctx: click.Context, /, check: bool, sql: bool, **given: str | None) 
         fail(str(error))
 
 
-def set_up_logging(verbose: str) -> None:
-    """Log to stderr, from the given level on."""
-    logging.basicConfig(
-        stream=sys.stderr,
-        level=logging.getLevelName(verbose),
-        format="%(asctime)s %(levelname)s %(message)s",
-    )
-    if verbose != "DEBUG":  # these tell every statement, payloads and all
-        logging.getLogger("aiosqlite").setLevel(logging.WARNING)
-        logging.getLogger("alembic").setLevel(logging.WARNING)
-
-
 def print_settings(ctx: click.Context, settings: Settings) -> None:
     """Each setting as a line of a configuration file, and where it comes from."""
     for name, value in asdict(settings).items():
-        source = ctx.get_parameter_source(name)
+        source = ctx.get_parameter_source(option_behind(ctx, name))
         where = SOURCES.get(source, "") if source else ""
         shown = json.dumps(without_password(value) if name == "database" else value)  # TOML's values are JSON's
         click.echo(f"{name.replace('_', '-')} = {shown}  # {where}")
     click.echo("# the configuration is fine")
+
+
+def option_behind(ctx: click.Context, name: str) -> str:
+    """Which option has said what a setting is: --queue-type says which database."""
+    return "queue_type" if name == "database" and ctx.params["queue_type"] else name
 
 
 if __name__ == "__main__":

@@ -32,17 +32,26 @@ LISTING_ENDS: Final = (b"\n.\n", b"\n.\r\n")
 
 
 class Address(NamedTuple):
-    """Where a server listens."""
+    """Where a server listens. A host that begins with a slash is the path of a Unix socket; its port says nothing."""
 
     host: str
     port: int = DEFAULT_PORT
 
+    @property
+    def is_path(self) -> bool:
+        """Whether it is a Unix socket."""
+        return self.host.startswith("/")
+
     def __str__(self) -> str:
+        if self.is_path:
+            return self.host
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
 def parse_address(text: str, default_port: int = DEFAULT_PORT) -> Address:
-    """`HOST`, `HOST:PORT`, `::1`, `[::1]` or `[::1]:PORT`; ValueError when it is none of them."""
+    """`HOST`, `HOST:PORT`, `::1`, `[::1]`, `[::1]:PORT`, `/path` or `unix:/path`; ValueError for anything else."""
+    if text.removeprefix("unix:").startswith("/"):
+        return Address(text.removeprefix("unix:"), default_port)
     if text.count(":") > 1 and not text.startswith("["):
         return Address(str(IPv6Address(text)), default_port)
     found = re.fullmatch(r"(?:\[([^\[\]]+)\]|([^:\[\]\s]+))(?::([0-9]{1,5}))?", text)
@@ -87,6 +96,8 @@ class ServerError(ClientError):
 
 
 def _remedy(address: Address, cause: Exception) -> str:
+    if address.is_path:
+        return f"Is gearmand-py running there? Start it with: gearmand-py --listen {address}"
     if isinstance(cause, ConnectionRefusedError):
         listen = "" if address.host in ("127.0.0.1", "localhost") else f" --listen {address.host}"
         port = "" if address.port == DEFAULT_PORT else f" --port {address.port}"
@@ -107,13 +118,14 @@ class Client:
 
     @classmethod
     def connect(cls, host: str, port: int = DEFAULT_PORT, timeout: float = DEFAULT_TIMEOUT) -> Self:
-        """Connect to a host by name or by IPv4 or IPv6 address; ServerUnreachable within `timeout` seconds."""
+        """Connect to a host by name or address, or to a path; ServerUnreachable within `timeout` seconds."""
         address = Address(host, port)
         try:
-            connected = socket.create_connection(address, timeout)
+            connected = _to_path(host, timeout) if address.is_path else socket.create_connection(address, timeout)
         except (OSError, UnicodeError) as error:  # UnicodeError: a name that cannot be written in the DNS
             raise ServerUnreachable(address, error) from error
-        _tune(connected)
+        if not address.is_path:
+            _tune(connected)
         return cls(connected, address)
 
     def __enter__(self) -> Self:
@@ -129,6 +141,8 @@ class Client:
     @property
     def peer(self) -> Address:
         """The address a name was resolved to."""
+        if self.address.is_path:
+            return self.address
         host, port, *_ = self._socket.getpeername()
         return Address(host, port)
 
@@ -213,6 +227,17 @@ class Client:
         if not data:
             raise ConnectionLost(f"{self.address} closed the connection")
         return data
+
+
+def _to_path(path: str, timeout: float) -> socket.socket:
+    connected = socket.socket(socket.AF_UNIX)
+    connected.settimeout(timeout)
+    try:
+        connected.connect(path)
+    except OSError:
+        connected.close()
+        raise
+    return connected
 
 
 def _tune(connected: socket.socket) -> None:

@@ -1,13 +1,11 @@
 """Settings: each option declared once, here; command line, environment, file and documentation follow from it.
 
-Precedence: command line, environment (`GEARMAND_` and the option's long name), file (`--config-file`, TOML), default.
+Precedence: command line, environment (`GEARMAND_` and the option's long name), file (`--config-file`), default.
 """
 
 import os
 import re
-import tomllib
 from dataclasses import dataclass, fields
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Final
 
@@ -15,19 +13,22 @@ import click
 from platformdirs import user_state_path
 
 from gearmand_py.server.codec import DEFAULT_MAX_PACKET
+from gearmand_py.server.config_file import read_file
+from gearmand_py.server.gearmand_options import QUEUE_OPTIONS, WITHOUT_EFFECT, queue_of
+from gearmand_py.server.options import Setting, Size, setting
 from gearmand_py.storage.base import MAX_NODE
 
-ENVIRONMENT_PREFIX: Final = "GEARMAND_"
-UNITS: Final = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
 LARGEST_PACKET: Final = (1 << 32) - 1  # the size field has 4 bytes
 LEVELS: Final = ("FATAL", "ALERT", "CRITICAL", "ERROR", "WARNING", "NOTICE", "INFO", "DEBUG")
+STDERR: Final = "stderr"
+NO_LOG: Final = "none"
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
     """What a server is told. One field for each option that is a setting."""
 
-    listen: str
+    listen: tuple[str, ...]
     port: int
     database: str
     database_password_file: str
@@ -42,22 +43,20 @@ class Settings:
     worker_wakeup: int
     max_packet_size: int
     backlog: int
+    keepalive: bool
+    keepalive_idle: int
+    keepalive_interval: int
+    keepalive_count: int
+    file_descriptors: int
+    exceptions: bool
+    allow_shutdown: bool
+    daemon: bool
+    pid_file: str
+    user: str
+    log_file: str
+    syslog: bool
+    log_format: str
     verbose: str
-
-
-class Size(click.ParamType[int]):
-    """Bytes, as a number or with K, M, G (of 1024)."""
-
-    name = "size"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        """`64M`, `64MiB`, `64MB` and `67108864` are the same."""
-        if isinstance(value, int):
-            return value
-        match = re.fullmatch(r"(\d+)\s*([KMG]?)(i?B)?", str(value).strip(), re.IGNORECASE)
-        if not match:
-            self.fail(f"{value!r} is not a size: write 1048576, 64M or 64MiB", param, ctx)
-        return int(match[1]) * UNITS[match[2].upper()]
 
 
 def default_database() -> str:
@@ -74,71 +73,6 @@ def default_state_directory() -> Path:
     return user_state_path("gearmand-py")
 
 
-class Setting(click.Option):
-    """An option whose environment variable may also name a file with the value, as container secrets do."""
-
-    def resolve_envvar_value(self, ctx: click.Context) -> str | None:
-        """`NAME`, else the content of the file `NAME_FILE`."""
-        found = super().resolve_envvar_value(ctx)
-        path = os.environ.get(f"{self.envvar}_FILE")
-        if found is not None or not path:
-            return found
-        try:
-            return Path(path).read_text().rstrip("\r\n")
-        except (OSError, UnicodeDecodeError) as error:
-            raise click.BadParameter(f"{self.envvar}_FILE: cannot read {path}: {error}", ctx, self) from None
-
-
-def setting(*names: str, **attributes: Any) -> click.Option:
-    """An option that the environment can give too."""
-    long = next(name for name in names if name.startswith("--"))
-    variable = ENVIRONMENT_PREFIX + long[2:].replace("-", "_").upper()
-    return Setting(names, envvar=variable, show_envvar=True, **{"show_default": True, **attributes})
-
-
-def read_file(ctx: click.Context, _param: click.Parameter, path: Path | None) -> Path | None:
-    """Make the settings of a TOML file the defaults of the other options."""
-    if path is None:
-        return None
-    try:
-        found = tomllib.loads(path.read_text())
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise click.BadParameter(f"{path}: {error}") from None
-    ctx.default_map = {**(ctx.default_map or {}), **{key.replace("-", "_"): found[key] for key in found}}
-    for key, value in found.items():
-        check_entry(ctx, path, key, value)
-    return path
-
-
-def check_entry(ctx: click.Context, path: Path, key: str, value: Any) -> None:
-    """Is this line of a configuration file a setting, and its value one? Raises click.BadParameter."""
-    known = {option.name: option for option in OPTIONS if option.name != "config_file"}
-    option = known.get(key.replace("-", "_"))
-    if option is None:
-        names = [str(name).replace("_", "-") for name in known]
-        near = get_close_matches(key, names, 1)
-        hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(sorted(names))}"
-        raise click.BadParameter(f"{path}: there is no setting {key!r}; {hint}")
-    if type(value) not in kinds(option.type):  # exactly: a bool is an int to Python
-        raise click.BadParameter(f"{path}: {key} = {value!r} is not a value for this setting")
-    try:
-        option.type.convert(value, None, ctx)
-    except click.BadParameter as error:
-        raise click.BadParameter(f"{path}: {key}: {error.message}") from None
-
-
-def kinds(option_type: click.ParamType[Any]) -> tuple[type, ...]:
-    """What TOML may give for an option of this type."""
-    match option_type:
-        case click.types.BoolParamType():
-            return (bool,)
-        case click.IntRange() | Size():
-            return str, int
-        case click.FloatRange():
-            return str, int, float
-    return (str,)
-
-
 OPTIONS: Final[list[click.Parameter]] = [
     setting(
         "--config-file",
@@ -147,15 +81,23 @@ OPTIONS: Final[list[click.Parameter]] = [
         callback=read_file,
         show_default=False,
         metavar="FILE",
-        help="TOML file with settings: the long names of these options, without the dashes before them.",
+        help="File with settings: TOML, by the long names of these options, without the dashes before them; or the "
+        "options as on the command line, as gearmand has it.",
     ),
     setting(
-        "-L", "--listen", default="127.0.0.1", metavar="ADDRESS", help="Address to listen on; 0.0.0.0 or :: for all."
+        "-L",
+        "--listen",
+        multiple=True,
+        default=("127.0.0.1",),
+        show_default="127.0.0.1",
+        metavar="ADDRESS",
+        help="Address to listen on, a host name too; :: for all there are; /path or unix:/path for a Unix socket. "
+        "May be repeated; in the environment several are separated by spaces.",
     ),
     setting("-p", "--port", type=click.IntRange(0, 65535), default=4730, help="Port to listen on; 0 takes a free one."),
     setting(
         "--database",
-        default=default_database,
+        default="",
         show_default="queue.db in the state directory",
         metavar="URL",
         help="Where background jobs are kept: sqlite:////absolute/path.db, postgresql://user@host/database, "
@@ -240,12 +182,66 @@ OPTIONS: Final[list[click.Parameter]] = [
         default=512,
         help="Connections that may wait to be accepted.",
     ),
+    setting("--keepalive", is_flag=True, default=False, help="Have the system probe idle connections (TCP keepalive)."),
+    *(
+        setting(f"--keepalive-{name}", type=click.IntRange(-1), default=-1, show_default="the system's", help=text)
+        for name, text in (
+            ("idle", "With --keepalive: seconds of silence before the first probe."),
+            ("interval", "With --keepalive: seconds between probes."),
+            ("count", "With --keepalive: unanswered probes that end a connection."),
+        )
+    ),
+    setting(
+        "-f",
+        "--file-descriptors",
+        type=click.IntRange(0),
+        default=0,
+        show_default="as many as allowed",
+        help="Open files, and so connections, that the process may have.",
+    ),
+    setting(
+        "--exceptions",
+        is_flag=True,
+        default=False,
+        help="Send WORK_EXCEPTION to all clients, not only to those that set the option.",
+    ),
+    setting(
+        "--allow-shutdown",
+        is_flag=True,
+        default=False,
+        help="Obey the text commands shutdown and shutdown graceful, from anybody who can connect.",
+    ),
+    setting("-d", "--daemon", is_flag=True, default=False, help="Go to the background once ready to serve."),
+    setting("-P", "--pid-file", default="", metavar="FILE", help="File to keep the process number in."),
+    setting(
+        "-u", "--user", default="", metavar="NAME", help="User to become once the addresses are bound; takes root."
+    ),
+    setting(
+        "-l",
+        "--log-file",
+        default="",
+        show_default="stderr; of a daemon gearmand-py.log in /var/log or the state directory",
+        metavar="FILE",
+        help="File to log to, or stderr, or none. SIGHUP opens it anew.",
+    ),
+    setting(
+        "--syslog", is_flag=True, default=False, help="Log to the system's log; to a file too if one is given as well."
+    ),
+    setting(
+        "--log-format",
+        type=click.Choice(["text", "json"], case_sensitive=False),
+        default="text",
+        help="Lines for people, or an object of JSON each.",
+    ),
     setting(
         "--verbose",
         type=click.Choice(LEVELS, case_sensitive=False),
         default="INFO",
         help="The least severe level that is logged.",
     ),
+    Setting(["-v", "more"], count=True, help="Log more: -vv is --verbose DEBUG."),
+    *QUEUE_OPTIONS,
+    *WITHOUT_EFFECT,
 ]
 
 
@@ -255,10 +251,39 @@ DATABASE_NAMES: Final = ("database", "database_password_file", "database_schema"
 
 def settings_from(params: dict[str, Any]) -> Settings:
     """The settings among a command's parameters. Raises click.BadParameter for what no single option can tell."""
-    chosen = Settings(**{field.name: params[field.name] for field in fields(Settings)})
+    chosen = Settings(**{**{field.name: params[field.name] for field in fields(Settings)}, **derived(params)})
     if not 12 <= chosen.max_packet_size <= LARGEST_PACKET:
         raise click.BadParameter(f"--max-packet-size must be between 12 and {LARGEST_PACKET} bytes")
     return chosen
+
+
+def derived(params: dict[str, Any]) -> dict[str, Any]:
+    """The settings that depend on several options."""
+    talkative = LEVELS[min(LEVELS.index("INFO") - 1 + params["more"], len(LEVELS) - 1)] if params["more"] else ""
+    verbose = max(params["verbose"], talkative or LEVELS[0], key=LEVELS.index)
+    return {**tables_of(params), "verbose": verbose, "log_file": params["log_file"] or usual_log(params)}
+
+
+def tables_of(params: dict[str, Any]) -> dict[str, Any]:
+    """Which database, and which tables of it."""
+    if not params["queue_type"]:
+        return {"database": params["database"] or default_database()}
+    if params["database"]:
+        raise click.BadParameter("--database and --queue-type both name a database: give one of them")
+    queue = queue_of(params)
+    prefix = params["table_prefix"] or queue.table_prefix
+    # gearmand makes its table itself.
+    return {"database": queue.database or default_database(), "table_prefix": prefix, "migrate": True}
+
+
+def usual_log(params: dict[str, Any]) -> str:
+    """Where the log goes when nobody has said."""
+    if params["syslog"]:
+        return NO_LOG
+    if not params["daemon"]:
+        return STDERR
+    directory = Path("/var/log") if os.geteuid() == 0 else default_state_directory()
+    return str(directory / "gearmand-py.log")
 
 
 def database_options() -> list[click.Parameter]:
@@ -274,6 +299,8 @@ def settings_of_command(ctx: click.Context, given: dict[str, str | None]) -> Set
     """The server's settings, with those `given` behind the name of a command. Raises click.BadParameter."""
     assert ctx.parent is not None
     own = {name: value for name, value in given.items() if value is not None}
+    if "database" in own:
+        own["queue_type"] = ""
     return settings_from({**ctx.parent.params, **own})
 
 
@@ -285,8 +312,3 @@ def without_password(database: str) -> str:
 def made_by_us(database: str) -> bool:
     """Is this the embedded default, whose directory the server may make?"""
     return database == default_database()
-
-
-def ensure_state_directory() -> None:
-    """Make the default's directory, for this user alone. Raises OSError."""
-    default_state_directory().mkdir(mode=0o700, parents=True, exist_ok=True)

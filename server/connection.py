@@ -33,11 +33,20 @@ LONGEST_SLEEP: Final = 1.0
 class Front:
     """What all connections share: the broker, the journal and the timer."""
 
-    def __init__(self, dispatch: Dispatch, storage: Storage, *, max_packet: int, storage_timeout: float) -> None:
+    def __init__(
+        self,
+        dispatch: Dispatch,
+        storage: Storage,
+        *,
+        max_packet: int,
+        storage_timeout: float,
+        exceptions: bool = False,
+    ) -> None:
         self.broker: Broker = dispatch.broker
         self.handlers = dispatch.handlers
         self.unexpected = dispatch.unexpected
         self.max_packet = max_packet
+        self.exceptions = exceptions  # sent to clients that have not asked for them, too
         self.journal = Journal(
             storage, self.broker, taken=self.resume_submitters, settled=self.settled, timeout=storage_timeout
         )
@@ -150,6 +159,7 @@ class Client(asyncio.Protocol):
         address = transport.get_extra_info("peername")
         socket = transport.get_extra_info("socket")
         self.peer = Peer(str(address[0]) if address else "-", socket.fileno() if socket else -1, self)
+        self.peer.exceptions = self.front.exceptions
         self.front.broker.connect(self.peer)
 
     def data_received(self, data: bytes) -> None:

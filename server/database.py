@@ -11,20 +11,30 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gearmand_py.migrations import SchemaState, state, upgrade
-from gearmand_py.server.config import DATABASE_NAMES, Settings, ensure_state_directory, made_by_us, without_password
+from gearmand_py.server.config import DATABASE_NAMES, Settings, default_state_directory, made_by_us, without_password
 from gearmand_py.storage.base import SchemaTooNew, SchemaTooOld, StorageError
+from gearmand_py.storage.builtin import NoStorage
 from gearmand_py.storage.credentials import password_from
 from gearmand_py.storage.schema import Tables
 from gearmand_py.storage.sql import SqlStorage
-from gearmand_py.storage.urls import storage_for
+from gearmand_py.storage.urls import BUILTIN, storage_for
 
 log = logging.getLogger(__name__)
+
+ServerStorage = SqlStorage | NoStorage
 
 SHORTEST_PATIENCE: Final = 1.0  # seconds that a commit may take, however little submitters are to wait
 
 
+def storage_of(settings: Settings) -> ServerStorage:
+    """The storage of a server, not opened; that of `builtin` keeps nothing. Raises StorageError."""
+    return NoStorage() if settings.database == BUILTIN else make_storage(settings)
+
+
 def make_storage(settings: Settings) -> SqlStorage:
-    """The storage of the settings, not opened. Raises StorageError."""
+    """The database of the settings, not opened. Raises StorageError."""
+    if settings.database == BUILTIN:
+        raise StorageError("builtin keeps nothing, so it has no tables: give --database, or another --queue-type")
     return storage_for(
         settings.database,
         Tables(settings.table_prefix, settings.database_schema or None),
@@ -35,13 +45,16 @@ def make_storage(settings: Settings) -> SqlStorage:
     )
 
 
-def make_directory(settings: Settings) -> None:
-    """The embedded default gets its directory. Raises StorageError."""
-    if made_by_us(settings.database):
-        try:
-            ensure_state_directory()
-        except OSError as error:
-            raise StorageError(f"cannot make the state directory: {error}; give --database another place") from None
+def make_directory(settings: Settings) -> list[str]:
+    """The default places get their directory; returns it if they are used. Raises StorageError."""
+    directory = default_state_directory()
+    if not (made_by_us(settings.database) or Path(settings.log_file).parent == directory):
+        return []
+    try:
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise StorageError(f"cannot make the state directory: {error}; give --database another place") from None
+    return [str(directory)]
 
 
 async def schema_state(storage: SqlStorage, connection: AsyncConnection) -> SchemaState:

@@ -15,6 +15,10 @@ BY_SIGNAL: Final = 128  # the shell's own, plus the number of the signal
 T = TypeVar("T")
 
 
+class StartError(Exception):
+    """The server cannot start; the text says why and what to do."""
+
+
 def stop_when_told() -> None:
     """Obey SIGTERM from now on. To the first process of a container the kernel gives no default for it."""
     signal.signal(signal.SIGTERM, lambda number, _frame: sys.exit(BY_SIGNAL + number))

@@ -99,8 +99,8 @@ def connect(server: Address) -> Client:
 def own_address(params: dict[str, Any]) -> Address:
     """Where a server with the options of `gearmand-py` itself would be found from this machine."""
     loopback = {"0.0.0.0": "127.0.0.1", "::": "::1"}
-    host = params.get("listen") or "127.0.0.1"
-    return Address(loopback.get(host, host), params.get("port") or DEFAULT_PORT)
+    first = (params.get("listen") or ("127.0.0.1",))[0]
+    return Address(loopback.get(first, first).removeprefix("unix:"), params.get("port") or DEFAULT_PORT)
 
 
 def choose_server(ctx: click.Context, parameter: click.Parameter, value: str | None) -> Address:
@@ -127,7 +127,8 @@ server_option: Final = click.option(
     envvar="GEARMAN_SERVERS",
     show_envvar=True,
     callback=choose_server,
-    help="The server to talk to. Of a list with commas the first.  [default: the -L and -p of gearmand-py]",
+    help="The server to talk to, or the /path of its Unix socket. Of a list with commas the first.  "
+    "[default: the -L and -p of gearmand-py]",
 )
 
 

@@ -39,14 +39,18 @@ def test_the_command_line_goes_before_the_environment_the_file_and_the_default(
     assert settings["port"] == ("3", "command line")
     assert settings["backlog"] == ("2", "environment")
     assert settings["job-retries"] == ("1", "configuration file")
-    assert settings["listen"] == ('"10.0.0.1"', "configuration file")
+    assert settings["listen"] == ('["10.0.0.1"]', "configuration file")
     assert settings["verbose"] == ('"ERROR"', "configuration file")
     assert settings["worker-wakeup"] == ("0", "default")
 
 
+def in_a_variable(value: object) -> str:
+    return " ".join(value) if isinstance(value, list) else str(value)
+
+
 def test_every_setting_can_be_given_by_environment_and_file(gearmand_py: GearmandPy, file: Path) -> None:
     others: dict[str, Any] = {
-        "listen": "::",
+        "listen": ["::1", "127.0.0.1"],
         "port": 5000,
         "database": "postgresql://ann@db/jobs",
         "database-password-file": "/run/secrets/password",
@@ -61,9 +65,22 @@ def test_every_setting_can_be_given_by_environment_and_file(gearmand_py: Gearman
         "worker-wakeup": 2,
         "max-packet-size": 1048576,
         "backlog": 10,
+        "keepalive": True,
+        "keepalive-idle": 60,
+        "keepalive-interval": 10,
+        "keepalive-count": 6,
+        "file-descriptors": 1000,
+        "exceptions": True,
+        "allow-shutdown": True,
+        "daemon": True,
+        "pid-file": "/run/gearmand-py.pid",
+        "user": "gearman",
+        "log-file": "/var/log/gearman.log",
+        "syslog": True,
+        "log-format": "json",
         "verbose": "DEBUG",
     }
-    environment = {f"GEARMAND_{name.replace('-', '_').upper()}": str(value) for name, value in others.items()}
+    environment = {f"GEARMAND_{name.replace('-', '_').upper()}": in_a_variable(value) for name, value in others.items()}
     by_environment = gearmand_py.run("--check-config", environment=environment)
     assert {source for _, source in checked(by_environment).values()} == {"environment"}
     assert tomllib.loads(by_environment.stdout.decode()) == others
@@ -97,7 +114,7 @@ def complaint(*words: str) -> str:
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--prot", "1"], "No such option '--prot'. Did you mean '--port'?"),
+        (["--backlg", "1"], "No such option '--backlg'. Did you mean '--backlog'?"),
         (["--port", "http"], "Invalid value for '-p' / '--port' "),
         (["--port", "65536"], "65536 is not in the range 0<=x<=65535"),
         (["--verbose", "loud"], "'loud' is not one of 'fatal'"),
@@ -107,6 +124,7 @@ def complaint(*words: str) -> str:
         (["--config-file", "/no/such.toml"], "/no/such.toml: "),
         (["sreve"], "No such command 'sreve'"),
         (["--check-config", "ping"], "--check-config goes without a command"),
+        (["--check-args", "ping"], "--check-args goes without a command"),
     ],
 )
 def test_wrong_words(words: list[str], message: str) -> None:
@@ -118,7 +136,7 @@ def test_wrong_words(words: list[str], message: str) -> None:
     [
         ("prot = 1", "there is no setting 'prot'; did you mean 'port'?"),
         ("jobretries = 1", "there is no setting 'jobretries'; did you mean 'job-retries'?"),
-        ("colour = 1", "there is no setting 'colour'; known are backlog, database, database-password-file, "),
+        ("colour = 1", "there is no setting 'colour'; known are allow-shutdown, backlog, coredump, daemon, "),
         ('config-file = "x"', "there is no setting 'config-file'; "),
         ('port = "http"', "port: 'http' is not a valid integer"),
         ("port = 4730.5", "port = 4730.5 is not a value for this setting"),
@@ -147,9 +165,9 @@ def test_a_server_does_not_start_with_a_wrong_line(gearmand_py: GearmandPy, file
 
 
 def test_a_server_does_not_start_with_a_wrong_word(gearmand_py: GearmandPy) -> None:
-    ended = gearmand_py.run("--prot", "1")
+    ended = gearmand_py.run("--backlg", "1")
     assert (ended.status, ended.stdout) == (WRONG_USAGE, b"")
-    assert ended.stderr.endswith("Error: No such option '--prot'. Did you mean '--port'?\n")
+    assert ended.stderr.endswith("Error: No such option '--backlg'. Did you mean '--backlog'?\n")
 
 
 def test_a_wrong_variable_names_itself(gearmand_py: GearmandPy) -> None:

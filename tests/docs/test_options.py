@@ -46,7 +46,7 @@ def test_an_option_of_a_command_has_a_help_text(command: str, option: click.Para
 def test_an_option_that_is_named_is_there(page: Path) -> None:
     there = {name for option in [*main.params, *(option for _, option in EVERY)] for name in option.opts}
     ours = re.sub(r'#.*|ARGS="[^"]*"', "", "\n".join(code(page.read_text())))
-    assert set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", ours)) <= there
+    assert set(re.findall(r"(?<![\w-])--[a-z][a-z0-9-]+", ours)) <= there
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

@@ -72,9 +72,9 @@ def gearmand_py(*words: str, stdin: bytes = b"", environment: Mapping[str, str] 
     """Run the command line in this process."""
 
     @click.group("gearmand-py")
-    @click.option("-L", "--listen", default=HOST)
+    @click.option("-L", "--listen", multiple=True, default=(HOST,))
     @click.option("-p", "--port", type=int, default=4730, envvar="GEARMAND_PORT")
-    def group(listen: str, port: int) -> None:
+    def group(listen: tuple[str, ...], port: int) -> None:
         """Take the options of the real group."""
 
     for command in COMMANDS:

@@ -7,8 +7,17 @@ from gearmand_py.server.commands.shared import NO_SERVER, USAGE, own_address, pr
 from tests.unit.commands.scripted import HOST, SERVER, gearmand_py
 
 
-@pytest.mark.parametrize(("listen", "host"), [("0.0.0.0", HOST), ("::", "::1"), ("10.0.0.1", "10.0.0.1"), (None, HOST)])
-def test_a_server_that_listens_everywhere_is_met_on_loopback(listen: str | None, host: str) -> None:
+@pytest.mark.parametrize(
+    ("listen", "host"),
+    [
+        (("0.0.0.0",), HOST),
+        (("::",), "::1"),
+        (("10.0.0.1", HOST), "10.0.0.1"),
+        (("unix:/run/g.sock",), "/run/g.sock"),
+        (None, HOST),
+    ],
+)
+def test_a_server_that_listens_everywhere_is_met_on_loopback(listen: tuple[str, ...] | None, host: str) -> None:
     assert own_address({"listen": listen, "port": 5000}) == Address(host, 5000)
 
 

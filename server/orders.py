@@ -1,0 +1,43 @@
+"""What the server is told while it runs, by signals and by the text command: stop, finish, open the log anew."""
+
+import asyncio
+import logging
+import os
+import signal
+import sys
+from typing import Final
+
+from gearmand_py.server.logs import logs_elsewhere, reopen_log
+
+log = logging.getLogger(__name__)
+
+STOP_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
+
+
+class Orders:
+    """`stop`: commit, say goodbye, end. `finish`: take no more connections, end when connected workers have no more."""
+
+    def __init__(self) -> None:
+        self.stop = asyncio.Event()
+        self.finish = asyncio.Event()
+
+    def obey_signals(self) -> None:
+        """From now on. Needs a running loop."""
+        loop = asyncio.get_running_loop()
+        for number in STOP_SIGNALS:
+            loop.add_signal_handler(number, self._stop_or_die)
+        loop.add_signal_handler(signal.SIGUSR1, self.finish.set)
+        # In a terminal it says that the terminal is gone.
+        in_terminal = not logs_elsewhere() and sys.stderr.isatty()
+        loop.add_signal_handler(signal.SIGHUP, self._stop_or_die if in_terminal else reopen_log)
+
+    def _stop_or_die(self) -> None:
+        """A second signal does not wait for a storage that hangs."""
+        if self.stop.is_set():
+            log.error("stopping at once, what is not committed was not acknowledged")
+            os._exit(1)
+        self.stop.set()
+
+    def shut_down(self, graceful: bool) -> None:
+        """The text command."""
+        (self.finish if graceful else self.stop).set()

@@ -1,0 +1,125 @@
+"""What the server is to its operating system: open files it may have, pid file, user, and life in the background."""
+
+import os
+import pwd
+import resource
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Final, NoReturn
+
+from gearmand_py.server.runner import FAILED, StartError
+
+IS_UP: Final = b"+"
+
+
+def allow_files(wanted: int) -> int:
+    """Raise the number of files the process may have open to `wanted`; 0 is all it may ask for. Returns what holds.
+
+    Raises StartError when more are wanted than the system allows.
+    """
+    _soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    target = wanted or hard
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (target, max(target, hard)))
+    except (ValueError, OSError):
+        raise StartError(
+            f"--file-descriptors {wanted}: the system allows {hard}; raise it with ulimit -n, "
+            "LimitNOFILE= of the systemd unit, or --ulimit nofile of the container"
+        ) from None
+    return target
+
+
+@contextmanager
+def pid_file(path: str) -> Iterator[None]:
+    """Our number in a file while we live. Raises StartError."""
+    if not path:
+        yield
+        return
+    line = f"{os.getpid()}\n"
+    try:
+        Path(path).write_text(line)
+    except OSError as error:
+        raise StartError(f"cannot write --pid-file {path}: {error.strerror}") from None
+    try:
+        yield
+    finally:
+        with suppress(OSError):  # in a directory of root's, that of the user we became may not
+            if Path(path).read_text() == line:
+                Path(path).unlink()
+
+
+# ---- user
+
+
+def find_user(name: str) -> pwd.struct_passwd | None:
+    """The user to become; None when we are that already, or nobody is asked for. Raises StartError."""
+    if not name:
+        return None
+    try:
+        user = pwd.getpwnam(name)
+    except KeyError:
+        raise StartError(f"--user {name}: there is no such user on this system") from None
+    if os.geteuid() not in (0, user.pw_uid):
+        raise StartError(f"--user {name}: only root can become another user; start as root, or leave --user out")
+    return user if os.geteuid() == 0 and user.pw_uid != 0 else None
+
+
+def hand_over(path: str, user: pwd.struct_passwd) -> None:
+    """Give a file to the user we are about to become."""
+    with suppress(FileNotFoundError):
+        os.chown(path, user.pw_uid, user.pw_gid)
+
+
+def become(user: pwd.struct_passwd) -> None:
+    """Give up root, for good."""
+    os.initgroups(user.pw_name, user.pw_gid)
+    os.setgid(user.pw_gid)
+    os.setuid(user.pw_uid)
+    os.environ |= {"HOME": user.pw_dir, "USER": user.pw_name, "LOGNAME": user.pw_name}
+
+
+# ---- background
+
+
+def detach() -> Callable[[], None]:
+    """Go on in a process without a terminal. Its caller is told once it is up, by what is returned.
+
+    The process that was started waits for that: its exit status says whether there is a server, and what kept it from
+    starting has been printed on its standard error.
+    """
+    reading, writing = os.pipe()
+    if child := os.fork():
+        os.close(writing)
+        wait_for(child, reading)
+    os.setsid()
+    if os.fork():  # who leads a session could acquire a terminal
+        os._exit(0)
+    os.close(reading)
+
+    def is_up() -> None:
+        let_go_of_terminal()
+        os.write(writing, IS_UP)
+        os.close(writing)
+
+    return is_up
+
+
+def wait_for(child: int, reading: int) -> NoReturn:
+    """Wait until the server is up or gone, and end."""
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    os.waitpid(child, 0)
+    os._exit(0 if os.read(reading, 1) == IS_UP else FAILED)
+
+
+def let_go_of_terminal() -> None:
+    """Standard input, output and error become /dev/null."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    null = os.open(os.devnull, os.O_RDWR)
+    for standard in range(3):
+        os.dup2(null, standard)
+    if null > 2:
+        os.close(null)
