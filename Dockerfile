@@ -4,8 +4,9 @@
 #   docker run -d -p 127.0.0.1:4730:4730 -v gearmand:/var/lib/gearmand-py --restart unless-stopped gearmand-py
 #
 # Every option is a variable (docs/options.md), and that with _FILE behind it names a file with the value, as secrets
-# are given. Give --port as GEARMAND_PORT, so that the health check finds it. --network host is for the build alone,
-# where the package index may be reached from the host only.
+# are given. The variables of the image artefactual/gearmand are taken too. Give --port as GEARMAND_PORT, so that the
+# health check finds it. --network host is for the build alone, where the package index may be reached from the host
+# only.
 ARG BASE=python:3.13-slim
 
 FROM ${BASE} AS build
@@ -33,6 +34,7 @@ RUN groupadd --gid 10001 gearmand \
  && useradd --uid 10001 --gid 10001 --home-dir /var/lib/gearmand-py --no-create-home --shell /bin/false gearmand \
  && install -d -m 0700 -o gearmand -g gearmand /var/lib/gearmand-py
 COPY --from=build /opt/gearmand-py /opt/gearmand-py
+COPY --chmod=0755 docker-entrypoint.sh /usr/local/bin/
 ENV PATH=/opt/gearmand-py/bin:$PATH \
     STATE_DIRECTORY=/var/lib/gearmand-py \
     GEARMAND_LISTEN=0.0.0.0
@@ -42,4 +44,4 @@ WORKDIR /var/lib/gearmand-py
 VOLUME /var/lib/gearmand-py
 EXPOSE 4730
 HEALTHCHECK --interval=10s --timeout=5s --start-period=60s --retries=3 CMD ["gearmand-py", "ping"]
-ENTRYPOINT ["gearmand-py"]
+ENTRYPOINT ["docker-entrypoint.sh"]

@@ -74,11 +74,18 @@ def hand_over(path: str, user: pwd.struct_passwd) -> None:
 
 
 def become(user: pwd.struct_passwd) -> None:
-    """Give up root, for good."""
+    """Give up root, for good. Raises StartError when the user may not read the program: it is loaded piece by piece."""
+    program = [path for path in sys.path if Path(path).is_dir()]
     os.initgroups(user.pw_name, user.pw_gid)
     os.setgid(user.pw_gid)
     os.setuid(user.pw_uid)
     os.environ |= {"HOME": user.pw_dir, "USER": user.pw_name, "LOGNAME": user.pw_name}
+    for path in program:
+        if not os.access(path, os.R_OK | os.X_OK):
+            raise StartError(
+                f"--user {user.pw_name}: that user cannot read {path}; install gearmand-py where everybody can, "
+                "such as an environment in /opt"
+            )
 
 
 # ---- background

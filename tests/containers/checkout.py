@@ -10,7 +10,15 @@ from tests.containers.engine import REPOSITORY, docker
 from tests.databases.ports import free_port
 
 ROOT: Final = Path(__file__).parents[2]
-FILES: Final = (".dockerignore", "Dockerfile", "LICENSE", "README.md", "docker-compose.yml", "pyproject.toml")
+FILES: Final = (
+    ".dockerignore",
+    "Dockerfile",
+    "LICENSE",
+    "README.md",
+    "docker-compose.yml",
+    "docker-entrypoint.sh",
+    "pyproject.toml",
+)
 PACKAGES: Final = ("migrations", "server", "storage")
 BUILD_SECONDS: Final = 600.0
 UP_SECONDS: Final = 180.0  # a database's first start initialises its data

@@ -80,7 +80,63 @@ def test_settings_come_from_variables_and_from_files_of_secrets(container: MakeC
     shown = checked.start().result().decode()
     assert 'database = "postgresql://ann:***@db/queue"  # environment' in shown
     assert "job-retries = 5  # environment" in shown
-    assert 'listen = "0.0.0.0"  # environment' in shown
+    assert 'listen = ["0.0.0.0"]  # environment' in shown
+
+
+# ---- in the place of the image artefactual/gearmand
+
+
+def shown_settings(container: MakeContainer, *words: str, options: tuple[str, ...] = ()) -> dict[str, str]:
+    """What --check-config prints in a container: each setting's value as it is printed."""
+    lines = container(*words, "--check-config", options=options).start().result().decode().splitlines()
+    return dict(line.partition("  # ")[0].split(" = ", 1) for line in lines if " = " in line)
+
+
+def test_the_variables_of_gearmands_image(container: MakeContainer, tmp_path: Path) -> None:
+    secret = tmp_path / "password"
+    secret.write_text("s3cret\n")
+    theirs = (
+        "VERBOSE=DEBUG GEARMAND_PORT=4731 QUEUE_TYPE=mysql THREADS=4 BACKLOG=64 FILE_DESCRIPTORS=500 JOB_RETRIES=0 "
+        "WORKER_WAKEUP=2 KEEPALIVE=1 KEEPALIVE_IDLE=300 KEEPALIVE_INTERVAL=30 KEEPALIVE_COUNT=5 MYSQL_HOST=db "
+        "MYSQL_PASSWORD_FILE=/run/secrets/password MYSQL_TABLE=mails"
+    )
+    variables = tuple(f"--env={variable}" for variable in theirs.split())
+    found = shown_settings(container, options=(*variables, f"--volume={secret}:/run/secrets/password:ro"))
+    assert found["database"] == '"mysql://root:***@db:3306/Gearmand"'
+    assert (found["table-prefix"], found["migrate"]) == ('"mails_"', "true")
+    assert (found["verbose"], found["port"], found["backlog"]) == ('"DEBUG"', "4731", "64")
+    assert (found["job-retries"], found["worker-wakeup"], found["file-descriptors"]) == ("-1", "2", "500")
+    keepalive = [found[f"keepalive{name}"] for name in ("", "-idle", "-interval", "-count")]
+    assert keepalive == ["true", "300", "30", "5"]
+
+
+def test_our_variables_win(container: MakeContainer) -> None:
+    both = ("--env=VERBOSE=DEBUG", "--env=GEARMAND_VERBOSE=ERROR", "--env=JOB_RETRIES=3", "--env=MYSQL_HOST=db")
+    found = shown_settings(container, options=both)
+    assert (found["verbose"], found["job-retries"]) == ('"ERROR"', "3")
+    assert found["database"] == '"sqlite:////var/lib/gearmand-py/queue.db"', "without QUEUE_TYPE it is ours"
+
+
+def test_its_file_and_its_name(container: MakeContainer, tmp_path: Path) -> None:
+    (tmp_path / "gearmand.conf").write_text("--job-retries=7\n--queue-type=builtin\n")
+    mounted = f"--volume={tmp_path}/gearmand.conf:/etc/gearmand.conf:ro"
+    found = shown_settings(container, "gearmand", "--worker-wakeup=1", options=(mounted,))
+    assert (found["job-retries"], found["worker-wakeup"], found["database"]) == ("7", "1", '"builtin"')
+
+
+def test_root_becomes_another_user(container: MakeContainer, volume: str) -> None:
+    may = ("SETUID", "SETGID", "CHOWN", "DAC_OVERRIDE")
+    options = ("--user=0", *(f"--cap-add={one}" for one in may), "--tmpfs=/run/own:uid=0,mode=0755")
+    words = ("--user=gearmand", "--pid-file=/run/own/pid", "--database=sqlite:////var/lib/gearmand-py/queue.db")
+    server = container(*words, options=(volume, *options))
+    server.serve()
+    status = docker("exec", server.id, "cat", "/proc/1/status").output()
+    ids = {name: value.split() for name, _, value in (line.partition(":") for line in status.splitlines())}
+    assert set(ids["Uid"] + ids["Gid"] + ids["Groups"]) == {"10001"}
+    assert ids["CapEff"] == ["0000000000000000"]
+    owners = docker("exec", server.id, "stat", "-c", "%u", "/var/lib/gearmand-py/queue.db", "/run/own/pid").output()
+    assert owners.split() == ["10001", "10001"]
+    assert server.stop() == STOPPED
 
 
 def test_a_volume_of_somebody_else_is_told_in_a_line(container: MakeContainer) -> None:
