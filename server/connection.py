@@ -160,6 +160,7 @@ class Client(asyncio.Protocol):
         socket = transport.get_extra_info("socket")
         self.peer = Peer(str(address[0]) if address else "-", socket.fileno() if socket else -1, self)
         self.peer.exceptions = self.front.exceptions
+        log.debug("connection %d from %s", self.peer.fd, self.peer.address)
         self.front.broker.connect(self.peer)
 
     def data_received(self, data: bytes) -> None:
@@ -199,6 +200,7 @@ class Client(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Tell the broker."""
+        log.debug("connection %d from %s ended%s", self.peer.fd, self.peer.address, f": {exc}" if exc else "")
         self.front.begin()
         self.front.broker.disconnect(self.peer)
         self.peer.link = None  # ends the reference cycle: see app.tame_collector

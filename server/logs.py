@@ -53,6 +53,7 @@ def set_up_logging(settings: Settings) -> None:
     for handler in handlers:
         handler.setFormatter(formatter(settings.log_format, isinstance(handler, SystemLog)))
     logging.basicConfig(level=logging.getLevelName(settings.verbose), handlers=handlers or [logging.NullHandler()])
+    logging.raiseExceptions = False  # a log that fails, on a full disk say, is no reason for tracebacks
     for library in ("aiosqlite", "aiomysql", "alembic", "asyncio"):  # at DEBUG they tell statements, payloads and all
         logging.getLogger(library).setLevel(logging.WARNING)
 
@@ -66,11 +67,10 @@ def log_file(path: str) -> LogFile:
 
 
 def system_log() -> SystemLog:
-    """Connect to it. Raises StartError."""
-    try:
-        return SystemLog(SYSLOG, facility=SysLogHandler.LOG_DAEMON)
-    except OSError as error:
-        raise StartError(f"cannot log to {SYSLOG}: {error.strerror}; leave --syslog out where none runs") from None
+    """Connect to it. Raises StartError where there is none; one that is restarted is found again."""
+    if not Path(SYSLOG).exists():
+        raise StartError(f"cannot log to {SYSLOG}: there is no such socket; leave --syslog out where no log runs")
+    return SystemLog(SYSLOG, facility=SysLogHandler.LOG_DAEMON)
 
 
 def formatter(style: str, timed_elsewhere: bool) -> logging.Formatter:

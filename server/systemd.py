@@ -13,7 +13,7 @@ class Manager:
         address = os.environ.pop("NOTIFY_SOCKET", "")  # not for programs that we may start
         self._address = f"\0{address[1:]}" if address.startswith("@") else address
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) if address else None
-        self._period = int(os.environ.pop("WATCHDOG_USEC", "0")) / 2_000_000  # seconds: twice as often as asked
+        self._period = watchdog_seconds() / 2  # twice as often as asked
 
     def tell(self, *lines: str) -> None:
         """`READY=1` and the like. A manager that has gone is not missed."""
@@ -26,3 +26,9 @@ class Manager:
         if self._period:
             self.tell("WATCHDOG=1")
             asyncio.get_running_loop().call_later(self._period, self.keep_alive)
+
+
+def watchdog_seconds() -> float:
+    """How long this process may be silent; 0 for ever."""
+    microseconds = int(os.environ.pop("WATCHDOG_USEC", "0"))
+    return microseconds / 1_000_000 if os.environ.pop("WATCHDOG_PID", str(os.getpid())) == str(os.getpid()) else 0.0
