@@ -1,4 +1,4 @@
-"""Writes docs/options.md from the options' one declaration; a test fails when the file is not what this makes."""
+"""Writes docs/options.md and a table of another page from the options' one declaration; tests hold them equal."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,6 +10,24 @@ from gearmand_py.server.config import OPTIONS
 from gearmand_py.server.gearmand_options import QUEUE_OPTIONS, WITHOUT_EFFECT
 
 TARGET = Path(__file__).with_name("options.md")
+COMING = Path(__file__).with_name("coming-from-gearmand.md")
+FROM = "<!-- options: made by docs/generate.py -->\n"
+UNTIL = "<!-- end of options -->"
+OURS = {
+    "--allow-shutdown",
+    "--check-config",
+    "--database",
+    "--database-password-file",
+    "--database-schema",
+    "--log-format",
+    "--max-packet-size",
+    "--migrate",
+    "--node",
+    "--storage-timeout",
+    "--synchronous",
+    "--table-prefix",
+    "-v",
+}
 HEAD = """\
 # Options of the server
 
@@ -55,11 +73,36 @@ def table(options: Sequence[click.Parameter]) -> str:
 
 
 def page() -> str:
-    """The whole page."""
+    """The whole of options.md."""
     others = [*QUEUE_OPTIONS, *WITHOUT_EFFECT]
     ours = [option for option in OPTIONS if option not in others]
     return HEAD + table(ours) + OF_GEARMAND + table(QUEUE_OPTIONS) + IDLE + table(WITHOUT_EFFECT)
 
 
+def coming() -> str:
+    """coming-from-gearmand.md, with its table of options made anew."""
+    before, _, rest = COMING.read_text().partition(FROM)
+    return before + FROM + gearmand_table() + UNTIL + rest.partition(UNTIL)[2]
+
+
+def gearmand_table() -> str:
+    """gearmand's options, and what they do here."""
+    rows = "".join(gearmand_row(option) for option in main.params if is_gearmands(option))
+    return f"\n| option | here |\n|---|---|\n{rows}\n"
+
+
+def gearmand_row(option: click.Parameter) -> str:
+    """One option as a line of that table."""
+    assert isinstance(option, click.Option)
+    names = ", ".join(f"`{name}`" for name in option.opts)
+    return f"| {names} | {'Accepted: ' if option in WITHOUT_EFFECT else ''}{option.help} |\n"
+
+
+def is_gearmands(option: click.Parameter) -> bool:
+    """Does gearmand have it too?"""
+    return not OURS.intersection(option.opts)
+
+
 if __name__ == "__main__":
     TARGET.write_text(page())
+    COMING.write_text(coming())

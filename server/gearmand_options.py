@@ -78,8 +78,9 @@ def refuse_tls(ctx: click.Context, option: click.Parameter, value: Any) -> None:
         )
 
 
+NO_TLS: Final = "Refused: there is no TLS yet."
 TLS_OPTIONS: Final = [
-    click.Option([name], is_flag=name == "--ssl", expose_value=False, callback=refuse_tls, hidden=True, help="Refused.")
+    click.Option([name], is_flag=name == "--ssl", expose_value=False, callback=refuse_tls, hidden=True, help=NO_TLS)
     for name in ("--ssl", "--ssl-ca-file", "--ssl-certificate", "--ssl-key")
 ]
 
