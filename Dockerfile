@@ -43,5 +43,5 @@ USER 10001:10001
 WORKDIR /var/lib/gearmand-py
 VOLUME /var/lib/gearmand-py
 EXPOSE 4730
-HEALTHCHECK --interval=10s --timeout=5s --start-period=60s --retries=3 CMD ["gearmand-py", "ping"]
+HEALTHCHECK --interval=10s --timeout=5s --start-period=60s --retries=3 CMD ["docker-entrypoint.sh", "ping"]
 ENTRYPOINT ["docker-entrypoint.sh"]

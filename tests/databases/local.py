@@ -6,6 +6,7 @@ import secrets
 import shutil
 import subprocess
 import tempfile
+from abc import abstractmethod
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -60,13 +61,13 @@ class LocalServer(OwnedServer):
             self.close()
             raise
 
+    @abstractmethod
     def _initialise(self) -> list[str]:
         """The command that makes the data directory's content."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _serve(self) -> list[str]:
         """The command of the server, without the settings."""
-        raise NotImplementedError
 
     def _make_data(self) -> None:
         self.data.mkdir(mode=0o700)
