@@ -29,6 +29,9 @@ FIRST_HANDED_OVER: Final = 3  # sd_listen_fds(3)
 def listening_sockets(settings: Settings) -> Iterator[list[socket.socket]]:
     """The sockets of the settings, bound and listening; closed and removed at the end. Raises StartError."""
     if handed_over := sockets_of_systemd():
+        for one in handed_over:
+            if one.family != socket.AF_UNIX:
+                tune(one, settings)
         yield handed_over
         return
     listening: list[socket.socket] = []
@@ -103,13 +106,18 @@ def resolve(host: str, port: int) -> list[tuple[socket.AddressFamily, str]]:
 
 
 def tcp_socket(settings: Settings, family: socket.AddressFamily, address: tuple[str, int]) -> socket.socket:
-    """Raises OSError. What is set here, the connections inherit."""
+    """Raises OSError."""
     both = address[0] == "::" and "0.0.0.0" not in settings.listen and socket.has_dualstack_ipv6()
     listening = socket.create_server(address, family=family, backlog=settings.backlog, dualstack_ipv6=both)
+    tune(listening, settings)
+    return listening
+
+
+def tune(listening: socket.socket, settings: Settings) -> None:
+    """What the connections of a TCP socket inherit."""
     listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, LARGEST_SEGMENT)
     if settings.keepalive:
         keep_alive(listening, settings)
-    return listening
 
 
 def keep_alive(listening: socket.socket, settings: Settings) -> None:
