@@ -208,7 +208,7 @@ class Dispatch:
 
         def handle(peer: Peer, body: bytes) -> None:
             if job := self._running(kind, peer, handle_of(body)):
-                self.broker.forward(job, pack(RESPONSE, kind, body))
+                self.broker.forward(job, report(kind, body))
 
         return handle
 
@@ -217,7 +217,7 @@ class Dispatch:
         handle = handle_of(body)
         if job := self._running(packets.WORK_COMPLETE, peer, handle):
             if job.clients:
-                self.broker.forward(job, pack(RESPONSE, packets.WORK_COMPLETE, body))
+                self.broker.forward(job, report(packets.WORK_COMPLETE, body))
             self.broker.finish(peer, handle, job)
 
     def work_fail(self, peer: Peer, body: bytes) -> None:
@@ -231,7 +231,7 @@ class Dispatch:
         """The job failed with an exception, and that is its end too."""
         handle = handle_of(body)
         if job := self._running(packets.WORK_EXCEPTION, peer, handle):
-            self.broker.raise_exception(job, handle, pack(RESPONSE, packets.WORK_EXCEPTION, body))
+            self.broker.raise_exception(job, handle, report(packets.WORK_EXCEPTION, body))
             self.broker.finish(peer, handle, job)
 
     def _running(self, kind: int, peer: Peer, handle: bytes) -> Job | None:
@@ -280,11 +280,17 @@ def only_argument(body: bytes) -> bytes:
 
 
 def handle_of(body: bytes) -> bytes:
-    """The first of a packet's two arguments; the data behind it is not copied."""
+    """The first of a report's two arguments; the data behind it is not copied.
+
+    Perl's Gearman::Worker leaves data that are empty or `0` out, with the NUL before them.
+    """
     end = body.find(b"\0")
-    if end < 0:
-        raise missing_arguments(2)
-    return body[:end]
+    return body if end < 0 else body[:end]
+
+
+def report(kind: int, body: bytes) -> bytes:
+    """A worker's report for the clients of its job, which get the NUL in any case."""
+    return pack(RESPONSE, kind, body if b"\0" in body else body + b"\0")
 
 
 def number(text: bytes, highest: int) -> int | None:

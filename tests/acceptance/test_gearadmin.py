@@ -1,6 +1,8 @@
-"""libgearman's administration tool."""
+"""libgearman's administration tool: every command that it has."""
 
+import re
 from importlib.metadata import version
+from pathlib import Path
 
 import pytest
 
@@ -26,7 +28,7 @@ def test_status(clients: Clients) -> None:
 
 
 def test_status_counts_running_jobs_and_workers(clients: Clients) -> None:
-    worker = clients.php_worker("gate")
+    worker = clients.worker("php", "gate")
     submit(clients, "-f", "gate", "x")
     worker.expect(rb"H:.*\n")
     submit(clients, "-f", "gate", "y")
@@ -41,7 +43,7 @@ def test_priority_status(clients: Clients) -> None:
 
 
 def test_workers(clients: Clients) -> None:
-    worker = clients.gear_worker("gate", "same")
+    worker = clients.worker("gear", "gate", "same")
     submit(clients, "-f", "gate", "x")
     worker.expect(rb"H:.*\n")
     listed = lines(clients.gearadmin("--workers"))  # and the tool itself, which is connected too
@@ -75,15 +77,43 @@ def test_functions_are_created_and_dropped(clients: Clients) -> None:
     [
         (["--cancel-job", "H:nowhere:1"], "UNKNOWN_JOB"),
         (["--drop-function", "unheard-of"], "function not found"),
+        (["--drop-function", "busy"], "there are still connected workers or executing clients"),
+        (["--create-function", "f" * 513], "ARGUMENT_TOO_LARGE"),
     ],
 )
 def test_refusals(clients: Clients, arguments: list[str], answer: str) -> None:
+    submit(clients, "-f", "busy", "x")
     tool = clients.start_gearadmin(*arguments)
     tool.wait()
     assert f"Error: {answer}" in tool.stderr
+
+
+def test_a_running_job_is_cancelled(clients: Clients) -> None:
+    worker = clients.worker("php", "gate")
+    client = clients.client("php")
+    handle = client.submit("gate")
+    worker.expect(handle.encode())
+    assert clients.gearadmin("--cancel-job", handle) == "OK\n"
+    assert client.until_end()[-1]["event"] == "fail"
+    assert lines(clients.gearadmin("--status")) == ["gate\t0\t0\t1"]
+
+
+def test_an_empty_server(clients: Clients) -> None:
+    for listing in ("--status", "--priority-status", "--show-jobs", "--show-unique-jobs"):
+        assert lines(clients.gearadmin(listing)) == []
 
 
 def test_about_the_server(clients: Clients) -> None:
     assert clients.gearadmin("--server-version").strip() == version("gearmand-py")
     assert clients.gearadmin("--server-verbose").strip() == "INFO"
     assert clients.gearadmin("--getpid").strip() == str(clients.server.pid)
+
+
+def test_every_command_of_the_tool_is_tested(clients: Clients) -> None:
+    """It has no --shutdown any more; that of older tools is a line of text, see tests of the command."""
+    shown = clients.start_gearadmin("--help")
+    shown.wait()
+    help_text = f"{shown.stdout.decode()}{shown.stderr}"
+    offered = set(re.findall(r"--[a-z-]+", help_text))
+    tested = set(re.findall(r"--[a-z-]+", Path(__file__).read_text()))
+    assert offered - tested == {f"--{setting}" for setting in ("host", "port", "ssl")}

@@ -1,4 +1,4 @@
-"""libgearman's command line tool, as client and as worker."""
+"""libgearman's command line tool: what only its options do."""
 
 import pytest
 
@@ -10,16 +10,10 @@ def upper_worker(clients: Clients, *arguments: str) -> Process:
     return clients.gearman("-w", "-f", "upper", *arguments, "--", "tr", "a-z", "A-Z")
 
 
-def test_a_worker_runs_a_command_for_each_job(clients: Clients) -> None:
+def test_a_payload_is_an_argument_or_the_input(clients: Clients) -> None:
     upper_worker(clients)
     assert clients.gearman("-f", "upper", "hello").result() == b"HELLO"
     assert clients.gearman("-f", "upper", stdin=b"from\0stdin\n").result() == b"FROM\0STDIN\n"
-
-
-def test_foreground_priorities(clients: Clients) -> None:
-    upper_worker(clients)
-    assert clients.gearman("-I", "-f", "upper", "high").result() == b"HIGH"
-    assert clients.gearman("-L", "-f", "upper", "low").result() == b"LOW"
 
 
 def test_a_job_without_payload(clients: Clients) -> None:
@@ -45,32 +39,6 @@ def test_a_worker_sends_data_for_each_line(clients: Clients) -> None:
     clients.gearman("-w", "-n", "-f", "lines", "--", "printf", r"one\ntwo\n")
     # The tool sends all lines so far each time, not only the new one.
     assert clients.gearman("-f", "lines", "-s").result() == b"one\n" + b"one\ntwo\n"
-
-
-def test_a_command_that_fails_fails_the_job(clients: Clients) -> None:
-    clients.gearman("-w", "-f", "fail", "--", "false")
-    client = clients.gearman("-f", "fail", "-s")
-    assert client.wait() == 1
-    assert "Job failed" in client.stderr
-
-
-def test_background_jobs_wait_for_a_worker(clients: Clients) -> None:
-    assert clients.gearman("-b", "-f", "later", "hello").result() == b""
-    assert clients.gearman("-w", "-c", "1", "-f", "later").result() == b"hello"
-
-
-def test_background_priorities_are_kept(clients: Clients) -> None:
-    for arguments in (["-L", "low "], ["normal "], ["-I", "high "], ["-L", "low2"], ["-I", "high2 "]):
-        clients.gearman("-b", "-f", "later", *arguments).result()
-    assert clients.gearman("-w", "-c", "5", "-f", "later").result() == b"high high2 normal low low2"
-
-
-def test_the_same_unique_key_is_one_job(clients: Clients) -> None:
-    first = clients.gearman("-v", "-b", "-f", "later", "-u", "key", "first").result()
-    second = clients.gearman("-v", "-b", "-f", "later", "-u", "key", "second").result()
-    assert first == second
-    clients.gearman("-b", "-f", "later", "-u", "another key", " third").result()
-    assert clients.gearman("-w", "-c", "2", "-f", "later").result() == b"first third"
 
 
 def test_a_client_that_gives_up_takes_its_job_along(clients: Clients) -> None:

@@ -1,4 +1,4 @@
-"""PHP's gearman extension (libgearman in PHP), as client and as worker."""
+"""PHP's gearman extension: the pair of its manual, tasks that run together, a look by unique key."""
 
 import json
 import random
@@ -7,16 +7,11 @@ from typing import Any
 from tests.acceptance.clients import Clients
 
 # libgearman refuses to submit an empty payload.
-PAYLOADS = ("Grüße, 世界 🌍".encode(), bytes(range(256)), b"\0", random.Random(1).randbytes(8 << 20))
+PAYLOADS = ("Grüße, 世界 🌍".encode(), bytes(range(256)), b"\0", random.Random(1).randbytes(100_000))
 
 
 def events(printed: bytes) -> list[list[Any]]:
     return [json.loads(line) for line in printed.splitlines()]
-
-
-def status(clients: Clients, handle: str) -> list[Any]:
-    found: list[Any] = json.loads(clients.php("status.php", "handle", handle).result())
-    return found
 
 
 def test_the_pair_of_the_manual(clients: Clients) -> None:
@@ -26,65 +21,23 @@ def test_the_pair_of_the_manual(clients: Clients) -> None:
 
 def test_the_pair_of_the_manual_with_the_worker_first(clients: Clients) -> None:
     worker = clients.php("reverse_worker.php")
-    assert clients.php("submit.php", "doNormal", "reverse", stdin=b"Hello World!").result() == b"!dlroW olleH"
+    assert clients.client("php").result("reverse", "Hello World!") == "!dlroW olleH"
     worker.expect(rb"!dlroW olleH\n")
     clients.php("reverse_client.php").result()
     worker.expect(rb"!dlroW olleH\n")
 
 
-def test_foreground(clients: Clients) -> None:
-    clients.php_worker("upper")
-    for method in ("doNormal", "doHigh", "doLow"):
-        assert clients.php("submit.php", method, "upper", "key", stdin=b"hello").result() == b"HELLO"
-
-
-def test_background_in_order_of_priority(clients: Clients) -> None:
-    for method in ("doLowBackground", "doBackground", "doHighBackground"):
-        handle = clients.php("submit.php", method, "later", stdin=method.encode()).result().decode()
-        assert status(clients, handle) == [True, False, 0, 0]
-    printed = clients.gearman("-w", "-c", "3", "-f", "later").result()
-    assert printed == b"doHighBackgrounddoBackgrounddoLowBackground"
-
-
-def test_payloads_arrive_as_they_were_sent(clients: Clients) -> None:
-    clients.php_worker("same")
-    for payload in PAYLOADS:
-        assert clients.php("submit.php", "doNormal", "same", stdin=payload).result() == payload
-
-
 def test_payloads_survive_a_restart(clients: Clients) -> None:
+    client = clients.client("php")
     for payload in PAYLOADS:
-        clients.php("submit.php", "doBackground", "later", stdin=payload).result()
+        client.submit("later", payload.decode("latin-1"), background=True)
     clients.server.restart()
     for payload in PAYLOADS:
         assert clients.gearman("-w", "-c", "1", "-f", "later").result() == payload
 
 
-def test_the_result_is_all_data_together(clients: Clients) -> None:
-    clients.php_worker("report")
-    assert clients.php("submit.php", "doNormal", "report", stdin=b"it").result() == b"a partall of it"
-
-
-def test_failure(clients: Clients) -> None:
-    clients.php_worker("refuse", "upper")
-    assert clients.php("submit.php", "doNormal", "refuse", stdin=b"it").wait() == 1
-    assert clients.php("submit.php", "doNormal", "upper", stdin=b"it").result() == b"IT"
-
-
-def test_tasks_with_every_callback(clients: Clients) -> None:
-    clients.php_worker("report")
-    created, *others = events(clients.php("tasks.php", "addTask:report:it").result())
-    assert created[:2] == ["created", "it"]
-    assert others == [
-        ["status", "it", [1, 4]],
-        ["data", "it", "a part"],
-        ["warning", "it", "careful"],
-        ["complete", "it", "all of it"],
-    ]
-
-
 def test_tasks_of_all_priorities_together(clients: Clients) -> None:
-    clients.php_worker("upper")
+    clients.worker("php", "upper")
     tasks = ["addTask:upper:normal", "addTaskHigh:upper:high", "addTaskLow:upper:low"]
     happened = events(clients.php("tasks.php", *tasks).result())
     assert sorted(event for event in happened if event[0] == "complete") == [
@@ -100,42 +53,27 @@ def test_background_tasks_end_with_their_handle(clients: Clients) -> None:
     happened = events(clients.php("tasks.php", *(f"{method}:later:{method}" for method in methods)).result())
     assert [event for event, _, _ in happened] == ["created"] * 3
     for _, _, handle in happened:
-        assert status(clients, handle) == [True, False, 0, 0]
+        assert clients.client("php").status(handle) == (True, False, 0)
     printed = clients.gearman("-w", "-c", "3", "-f", "later").result()
     assert printed == b"addTaskHighBackgroundaddTaskBackgroundaddTaskLowBackground"
 
 
-def test_failing_tasks(clients: Clients) -> None:
-    clients.php_worker("refuse", "upper")
-    happened = events(clients.php("tasks.php", "addTask:refuse:a", "addTask:upper:b").result())
-    assert ["fail", "a", None] in happened
-    assert ["complete", "b", "B"] in happened
-
-
-def test_exceptions(clients: Clients) -> None:
-    clients.php_worker("blow", "upper")
-    happened = events(clients.php("tasks.php", "addTask:blow:it", "addTask:upper:b").result())
-    assert ["exception", "it", "it blew up"] in happened
-    assert ["complete", "b", "B"] in happened
-
-
-def test_job_status_before_while_and_after(clients: Clients) -> None:
-    handle = clients.php("submit.php", "doBackground", "gate", stdin=b"x").result().decode()
-    assert status(clients, handle) == [True, False, 0, 0]
-    worker = clients.php_worker("gate", "upper")
-    worker.expect(rb"H:.*\n")
-    assert status(clients, handle) == [True, True, 3, 4]
-    worker.say("go on")
-    # The worker takes another job only after the server has its result.
-    clients.php("submit.php", "doNormal", "upper", stdin=b"x").result()
-    assert status(clients, handle) == [False, False, 0, 0]
+def test_tasks_that_fail_beside_others(clients: Clients) -> None:
+    clients.worker("php", "refuse", "blow", "upper")
+    tasks = ["addTask:refuse:a", "addTask:blow:b", "addTask:upper:c"]
+    happened = events(clients.php("tasks.php", *tasks).result())
+    assert [event for event in sorted(happened) if event[0] != "created"] == [
+        ["complete", "c", "C"],
+        ["exception", "b", "it blew up"],
+        ["fail", "a", None],
+    ]
 
 
 def test_job_status_by_unique_key(clients: Clients) -> None:
-    clients.php("submit.php", "doBackground", "later", "key", stdin=b"x").result()
-    known, running, *_ = json.loads(clients.php("status.php", "unique", "key").result())
+    clients.client("php").submit("later", unique="key", background=True)
+    known, running, *_ = json.loads(clients.php("status.php", "key").result())
     assert (known, running) == (True, False)
-    known, *_ = json.loads(clients.php("status.php", "unique", "another key").result())
+    known, *_ = json.loads(clients.php("status.php", "another key").result())
     assert not known
 
 

@@ -28,9 +28,19 @@ class Tool(NamedTuple):
 TOOLS: Final = {
     "gearadmin": Tool(("gearman-tools",)),
     "gearman": Tool(("gearman-tools",)),
+    "gearmand": Tool(("gearman-job-server",)),
+    "node": Tool(("nodejs",)),
+    "npm": Tool(("npm",)),
+    "perl": Tool(("perl", "libgearman-client-perl"), ("-MGearman::Client", "-MJSON::PP", "-MDigest::SHA", "-e", "1")),
     "pgbouncer": Tool(("pgbouncer",)),
-    "php": Tool(("php-cli", "php-gearman"), ("-r", "exit(extension_loaded('gearman') ? 0 : 1);")),
+    "pkill": Tool(("procps",)),
+    "php": Tool(
+        ("php-cli", "php-gd", "php-gearman"),
+        ("-r", "exit(array_diff(['gd', 'gearman'], get_loaded_extensions()) ? 1 : 0);"),
+    ),
     "strace": Tool(("strace",)),
+    "systemd-analyze": Tool(("systemd",)),
+    "systemd-socket-activate": Tool(("systemd",)),
 }
 
 

@@ -1,106 +1,94 @@
-"""A client made with gear that a test drives: a JSON request a line comes in, JSON events go out, one a line.
+"""A client made with gear. Arguments: the server's port."""
+# ruff: noqa: N802 - handlers have gear's names
 
-Payloads are text in which each character stands for a byte. Arguments: the server's port.
-"""
-# ruff: noqa: N802, T201 - handlers have gear's names; print is how the test hears
-
-import json
 import sys
 
 import gear
 
+from tests.acceptance.programs.driver import payload, result, serve, tell, text
+
 PRECEDENCES = {"high": gear.PRECEDENCE_HIGH, "normal": gear.PRECEDENCE_NORMAL, "low": gear.PRECEDENCE_LOW}
-
-
-def tell(event: str, handle: bytes = b"", **details: object) -> None:
-    print(json.dumps({"event": event, "handle": handle.decode(), **details}), flush=True)
 
 
 class Client(gear.Client):  # type: ignore[misc]
     """Tells what comes in for its jobs, in the order it comes: all in the thread that reads."""
 
     def handleJobCreated(self, packet: gear.Packet) -> None:
-        tell("created", super().handleJobCreated(packet).handle)
+        tell("created", super().handleJobCreated(packet).handle.decode())
 
     def handleWorkData(self, packet: gear.Packet) -> None:
         job = super().handleWorkData(packet)
-        tell("data", job.handle, data=job.data[-1].decode("latin-1"))
+        tell("data", job.handle.decode(), **result(job.data[-1]))
 
     def handleWorkWarning(self, packet: gear.Packet) -> None:
         job = super().handleWorkWarning(packet)
-        tell("warning", job.handle, data=job.data[-1].decode("latin-1"))
+        tell("warning", job.handle.decode(), data=text(job.data[-1]))
+        job.data.pop()  # gear counts warnings among the data
 
     def handleWorkStatus(self, packet: gear.Packet) -> None:
         job = super().handleWorkStatus(packet)
-        tell("status", job.handle, progress=[int(job.numerator), int(job.denominator)])
+        tell("status", job.handle.decode(), progress=[int(job.numerator), int(job.denominator)])
 
     def handleWorkComplete(self, packet: gear.Packet) -> None:
         job = super().handleWorkComplete(packet)
-        tell("complete", job.handle, data=b"".join(job.data).decode("latin-1"))
+        tell("complete", job.handle.decode(), **result(b"".join(job.data)))
 
     def handleWorkFail(self, packet: gear.Packet) -> None:
-        tell("fail", super().handleWorkFail(packet).handle)
+        tell("fail", super().handleWorkFail(packet).handle.decode())
 
     def handleWorkException(self, packet: gear.Packet) -> None:
         job = super().handleWorkException(packet)
-        tell("exception", job.handle, data=job.exception.decode("latin-1"))
+        tell("exception", job.handle.decode(), data=text(job.exception))
 
     def handleStatusRes(self, packet: gear.Packet) -> None:
         handle, known, running, numerator, denominator = packet.data.split(b"\0")
         progress = [int(numerator), int(denominator)]
-        tell("known", handle, known=known == b"1", running=running == b"1", progress=progress)
+        tell("known", handle.decode(), known=known == b"1", running=running == b"1", progress=progress)
 
     def handleDisconnect(self, job: gear.Job) -> None:
-        tell("disconnected", job.handle)
+        tell("disconnected", job.handle.decode())
+
+
+client = Client("gear-client")
 
 
 def submit(
-    client: Client,
     function: str,
     data: str,
+    times: int = 1,
     unique: str | None = None,
-    precedence: str = "normal",
+    priority: str = "normal",
     background: bool = False,
 ) -> None:
-    client.submitJob(gear.Job(function, data.encode("latin-1"), unique), background, PRECEDENCES[precedence])
+    client.submitJob(gear.Job(function, payload(data, times), unique), background, PRECEDENCES[priority])
 
 
-def status(client: Client, handle: str) -> None:
+def status(handle: str) -> None:
     packet = gear.Packet(gear.constants.REQ, gear.constants.GET_STATUS, handle.encode())
     client.sendPacket(packet, client.getConnection())
 
 
-def cancel(client: Client, handle: str) -> None:
+def cancel(handle: str) -> None:
     request = gear.CancelJobAdminRequest(handle)
     client.getConnection().sendAdminRequest(request)
-    tell("cancelled", handle.encode(), answer=request.response.decode())
+    tell("cancelled", handle, answer=request.response.decode())
 
 
-def listing(client: Client, what: str) -> None:
+def listing(what: str) -> None:
     request = getattr(gear, what)()
     client.getConnection().sendAdminRequest(request)
     tell("listing", text=request.response.decode())
 
 
-def exceptions(client: Client) -> None:
+def exceptions() -> None:
     tell("option", taken=client.setOption("exceptions"))
 
 
-def reconnect(client: Client) -> None:
+def reconnect() -> None:
     client.waitForServer(timeout=15)
     tell("connected")
 
 
-REQUESTS = {request.__name__: request for request in (submit, status, cancel, listing, exceptions, reconnect)}
-
-
-def main() -> None:
-    client = Client("gear-client")
-    client.addServer("127.0.0.1", int(sys.argv[1]))
-    client.waitForServer(timeout=10)
-    for line in sys.stdin:
-        request = json.loads(line)
-        REQUESTS[request.pop("request")](client, **request)
-
-
-main()
+client.addServer("127.0.0.1", int(sys.argv[1]))
+client.waitForServer(timeout=15)
+serve(submit, status, cancel, listing, exceptions, reconnect)

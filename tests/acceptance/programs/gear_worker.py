@@ -1,4 +1,4 @@
-"""A worker made with gear for the functions that tests call. Arguments: the server's port, functions."""
+"""A worker made with gear. Arguments: the server's port, functions; see libraries.py."""
 # ruff: noqa: T201 - print is how the test hears
 
 import sys
@@ -11,12 +11,15 @@ def upper(job: gear.WorkerJob) -> None:
 
 
 def same(job: gear.WorkerJob) -> None:
-    """Give the payload back as it came."""
     job.sendWorkComplete(job.arguments)
 
 
+def show(job: gear.WorkerJob) -> None:
+    print(job.arguments.hex(), flush=True)
+    job.sendWorkComplete(b"shown")
+
+
 def report(job: gear.WorkerJob) -> None:
-    """Send one of everything, then complete."""
     job.sendWorkStatus(1, 4)
     job.sendWorkData(b"a part")
     job.sendWorkWarning(b"careful")
@@ -32,24 +35,19 @@ def blow(job: gear.WorkerJob) -> None:
 
 
 def gate(job: gear.WorkerJob) -> None:
-    """Say the handle, then run until the test gives a line to read."""
     job.sendWorkStatus(3, 4)
     print(job.handle.decode(), flush=True)
     job.sendWorkComplete(b"let through: " + sys.stdin.readline().rstrip().encode())
 
 
-FUNCTIONS = {function.__name__: function for function in (upper, same, report, refuse, blow, gate)}
+FUNCTIONS = {function.__name__: function for function in (upper, same, show, report, refuse, blow, gate)}
 
-
-def main() -> None:
-    worker = gear.Worker("gear-worker")
-    worker.addServer("127.0.0.1", int(sys.argv[1]))
-    worker.waitForServer(timeout=10)
-    for name in sys.argv[2:]:
-        worker.registerFunction(name)
-    while True:
-        job = worker.getJob()
-        FUNCTIONS[job.name](job)
-
-
-main()
+worker = gear.Worker("gear-worker")
+worker.addServer("127.0.0.1", int(sys.argv[1]))
+worker.waitForServer(timeout=15)
+for argument in sys.argv[2:]:
+    name, _, timeout = argument.partition(":")
+    worker.registerFunction(name, timeout.encode())  # a number is what its documentation asks for, and fails
+while True:
+    job = worker.getJob()
+    FUNCTIONS[job.name.partition("@")[0]](job)

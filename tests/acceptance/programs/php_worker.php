@@ -1,18 +1,22 @@
 <?php
-// A worker for the functions that tests call. Arguments: the server's port, functions.
+// A worker made with PHP's gearman extension. Arguments: the server's port, functions; see libraries.py.
 
 function upper(GearmanJob $job): string
 {
     return strtoupper($job->workload());
 }
 
-/** Gives the payload back as it came. */
 function same(GearmanJob $job): string
 {
     return $job->workload();
 }
 
-/** Sends one of everything before it completes. */
+function show(GearmanJob $job): string
+{
+    echo bin2hex($job->workload()), "\n";
+    return 'shown';
+}
+
 function report(GearmanJob $job): string
 {
     $job->sendStatus(1, 4);
@@ -31,7 +35,6 @@ function blow(GearmanJob $job): void
     $job->sendException('it blew up');
 }
 
-/** Says its handle, then runs until the test gives it a line to read. */
 function gate(GearmanJob $job): string
 {
     $job->sendStatus(3, 4);
@@ -41,7 +44,12 @@ function gate(GearmanJob $job): string
 
 $worker = new GearmanWorker();
 $worker->addServer('127.0.0.1', (int) $argv[1]);
-foreach (array_slice($argv, 2) as $function) {
-    $worker->addFunction($function, $function);
+foreach (array_slice($argv, 2) as $argument) {
+    [$function, $timeout] = explode(':', "$argument:0");
+    $worker->addFunction($function, explode('@', $function)[0], null, (int) $timeout);
 }
-while ($worker->work());
+while (true) {
+    if (!@$worker->work()) {
+        usleep(100_000); // the server is gone: the next call connects again
+    }
+}
