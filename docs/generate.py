@@ -86,7 +86,7 @@ def coming() -> str:
 
 
 def gearmand_table() -> str:
-    """gearmand's options, and what they do here."""
+    """Gearmand's options, and what they do here."""
     rows = "".join(gearmand_row(option) for option in main.params if is_gearmands(option))
     return f"\n| option | here |\n|---|---|\n{rows}\n"
 
