@@ -6,7 +6,7 @@ ARGS   ?=
 # Test processes. Most of a test's time is spent waiting.
 JOBS   ?= 2
 
-.PHONY: help setup run test lint format docs wheel image test-crash test-outages test-properties test-containers bench clean
+.PHONY: help setup run test lint format docs wheel image test-crash test-outages test-properties test-import test-containers bench clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 18
@@ -59,6 +59,9 @@ test-crash: setup ## kill -9 under load, ROUNDS=30 times
 test-outages: setup ## kill -9 of the databases under load, ROUNDS=20 times, and as many connections cut
 	OUTAGE_ROUNDS=$(or $(ROUNDS),20) OUTAGE_CUTS=$(or $(ROUNDS),20) $(BIN)/python -m pytest \
 	  tests/faults/test_outages_under_load.py tests/faults/test_unknown_outcomes.py $(ARGS)
+
+test-import: setup ## JOBS_IN_QUEUE=100000 jobs out of real gearmand queues; imports cut short ROUNDS=10 times
+	IMPORT_JOBS=$(or $(JOBS_IN_QUEUE),100000) IMPORT_ROUNDS=$(or $(ROUNDS),10) $(BIN)/python -m pytest tests/importing $(ARGS)
 
 test-properties: setup ## the property tests with many more examples
 	HYPOTHESIS_PROFILE=long $(BIN)/python -m pytest tests/properties $(ARGS)

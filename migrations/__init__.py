@@ -29,7 +29,7 @@ from gearmand_py.storage.schema import DEFAULT, Tables
 
 __all__ = ["HEAD", "REVISIONS", "SchemaState", "SchemaUnknown", "sql", "state", "upgrade"]
 
-REVISIONS: Final = ("0001",)
+REVISIONS: Final = ("0001", "0002")
 HEAD: Final = REVISIONS[-1]
 
 # The table as revision 0001 left it: what it takes to adopt one that has lost its version.

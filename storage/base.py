@@ -86,7 +86,7 @@ class Update(NamedTuple):
 
 
 class Changes(NamedTuple):
-    """One transaction: deletes first, then updates, then inserts.
+    """One transaction: deletes first, then updates, then inserts, and then `also`, statements that bind nothing.
 
     Safe to repeat after an unknown outcome: a delete or update of a row that is gone and an insert of an id that is
     there change nothing.
@@ -95,6 +95,7 @@ class Changes(NamedTuple):
     deletes: Sequence[int]
     updates: Sequence[Update]
     inserts: Sequence[JobRecord]
+    also: Sequence[str] = ()
 
 
 class Storage(Protocol):

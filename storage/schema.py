@@ -1,4 +1,5 @@
-"""The one table, `gearman_job`, whose names a prefix and a PostgreSQL schema may change.
+"""The tables, whose names a prefix and a PostgreSQL schema may change: `gearman_job`, and `gearman_import`, which says
+how far each import has come and is no server's business.
 
 This is the schema as it is now; `gearmand_py.migrations` has the way there, and a test holds the two equal. The view
 that shows the table to people is in `storage/view.py`.
@@ -30,6 +31,7 @@ from gearmand_py.storage.base import StorageError
 
 JOB_TABLE: Final = "gearman_job"
 JOB_VIEW: Final = "gearman_jobs"
+IMPORT_TABLE: Final = "gearman_import"
 # Alembic's usual name would collide with the application whose database we may share.
 VERSION_TABLE: Final = "gearman_alembic_version"
 
@@ -87,14 +89,30 @@ class Tables:
         return self.prefix + VERSION_TABLE
 
     @property
+    def import_name(self) -> str:
+        """The table of imports, without its schema."""
+        return self.prefix + IMPORT_TABLE
+
+    @cached_property
     def metadata(self) -> MetaData:
-        """Holds the table of jobs alone."""
-        return self.job.metadata
+        """Holds both tables."""
+        metadata = MetaData(schema=self.schema, naming_convention=_NAMING)
+        _job_table(self.job_name, metadata)
+        _import_table(self.import_name, metadata)
+        return metadata
 
     @cached_property
     def job(self) -> Table:
         """The table of jobs."""
-        return _job_table(self.job_name, MetaData(schema=self.schema, naming_convention=_NAMING))
+        return self._table(self.job_name)
+
+    @cached_property
+    def imports(self) -> Table:
+        """The table of imports."""
+        return self._table(self.import_name)
+
+    def _table(self, name: str) -> Table:
+        return self.metadata.tables[f"{self.schema}.{name}" if self.schema else name]
 
 
 def _short_bytes(length: int) -> TypeEngine[bytes]:
@@ -123,6 +141,28 @@ def _job_table(name: str, metadata: MetaData) -> Table:
         Column("data", _payload, nullable=False, comment="the payload as the client sent it"),
         PrimaryKeyConstraint("id"),
         # A server's default engine may be one that keeps no promise.
+        mysql_engine="InnoDB",
+        mariadb_engine="InnoDB",
+    )
+
+
+def _import_table(name: str, metadata: MetaData) -> Table:
+    """One row a source. Its page of jobs and what this says of it are one transaction: nothing is imported twice."""
+    return Table(
+        name,
+        metadata,
+        Column("id", _id, autoincrement=False, comment="of the source's database and table"),
+        Column("source", _short_bytes(512), nullable=False, comment="the same for people"),
+        Column("source_rows", BigInteger, nullable=False, comment="when the import began"),
+        Column("rows_done", BigInteger, nullable=False, comment="in the source's order"),
+        Column("rows_imported", BigInteger, nullable=False, comment="jobs of ours by now"),
+        Column("rows_present", BigInteger, nullable=False, comment="jobs that were in the queue already"),
+        Column("rows_refused", BigInteger, nullable=False, comment="not to be had as jobs"),
+        Column("last_id", BigInteger, nullable=False, comment="of the job imported last"),
+        Column("fingerprint", BigInteger, nullable=False, comment="of all rows done"),
+        Column("begun_at", BigInteger, nullable=False, comment="epoch seconds"),
+        Column("finished_at", BigInteger, nullable=False, comment="epoch seconds, 0 not yet"),
+        PrimaryKeyConstraint("id"),
         mysql_engine="InnoDB",
         mariadb_engine="InnoDB",
     )

@@ -6,7 +6,7 @@ from contextlib import suppress
 from types import TracebackType
 from typing import Any, Final, Self
 
-from sqlalchemy import Select, TextClause, func, select
+from sqlalchemy import Executable, Select, TextClause, func, select
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
@@ -21,13 +21,13 @@ IDS_PER_STATEMENT: Final = 1000
 
 
 def statements(table: str, changes: Changes) -> list[str]:
-    """The deletes and updates of a batch as SQL for a database that is not in our process; all in it are numbers."""
+    """A batch without its inserts as SQL for a database that is not in our process; all in it are numbers."""
     ids = changes.deletes
     script = [
         f"DELETE FROM {table} WHERE id IN ({','.join(map(str, ids[at : at + IDS_PER_STATEMENT]))})"
         for at in range(0, len(ids), IDS_PER_STATEMENT)
     ]
-    return script + [update_statement(table, update) for update in changes.updates]
+    return [*script, *(update_statement(table, update) for update in changes.updates), *changes.also]
 
 
 def update_statement(table: str, update: Update) -> str:
@@ -125,6 +125,15 @@ class SqlStorage(ABC):
         except SQLAlchemyError as error:
             raise self.translate(error) from error
         return rows
+
+    async def change(self, statement: Executable) -> None:
+        """A transaction of one statement that is of no batch. Raises StorageError."""
+        connection = await self.connection()
+        try:
+            await connection.execute(statement)
+            await connection.commit()
+        except SQLAlchemyError as error:
+            raise self.translate(error) from error
 
     async def commit(self, changes: Changes) -> None:
         """Return once `changes` are on disk. Raises StorageError."""

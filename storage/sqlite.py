@@ -187,6 +187,8 @@ class SqliteStorage(SqlStorage):
                 database.executemany(self._update, changes.updates)
             for rows in chunks(changes.inserts, ROWS_PER_STATEMENT):
                 database.execute(self._insert + ",".join([ROW] * len(rows)), list(chain.from_iterable(rows)))
+            for statement in changes.also:
+                database.execute(statement)
             committing = True
             database.execute("COMMIT")
         except sqlite3.Error as error:

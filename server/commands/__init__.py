@@ -1,14 +1,15 @@
-"""The commands for people who use a server: submit and run jobs, look at the queues, cancel, ping.
+"""The commands for people who use a server: submit and run jobs, look at the queues, cancel, ping. And `import`.
 
 Each is a small shell around `Client`. What goes wrong reaches the user as one line that says what happened and what
-to do about it; `shared.ClientCommand` is the one place that turns it into an exit status.
+to do about it; `shared.ClientCommand` is the one place that turns it into an exit status. `import` talks to databases,
+not to a server, and ends as `migrate` does.
 """
 
 from typing import Final
 
 import click
 
-from gearmand_py.server.commands import cancel, listings, ping, submit, work
+from gearmand_py.server.commands import cancel, import_queue, listings, ping, submit, work
 
 COMMANDS: Final[list[click.Command]] = [
     submit.submit,
@@ -18,4 +19,5 @@ COMMANDS: Final[list[click.Command]] = [
     listings.jobs,
     cancel.cancel,
     ping.ping,
+    import_queue.import_jobs,
 ]

@@ -72,7 +72,14 @@ CREATE TABLE gearman_job (
 )
 """
 # Of these and no others an upgrade of an empty database consists.
-STATEMENTS: Final = ("drop the view", "make the version table", "make the job table", "version", "make the view")
+STATEMENTS: Final = (
+    "drop the view",
+    "make the version table",
+    "make the job table",
+    "version",
+    "make the import table",
+    "make the view",
+)
 SYNTAX_ERRORS: Final = {
     "sqlite": f'cannot migrate to revision {HEAD}: near "NONSENSE": syntax error',
     "postgresql": f'cannot migrate to revision {HEAD}: syntax error at or near "NONSENSE"',
@@ -301,16 +308,21 @@ class TestTable:
             assert indexes.all() == []
         await engine.dispose()
 
-    async def test_the_first_release_is_current(self, tmp_path: Path) -> None:
-        engine = create_async_engine(f"{DRIVERS['sqlite']}:///{tmp_path}/0.db")
-        await execute(engine, FIRST_RELEASE, f"CREATE VIEW {JOB_VIEW} AS SELECT id FROM {JOB_TABLE}")
-        before = await catalogue(engine)
+    async def test_the_first_release_is_brought_up_to_date(self, tmp_path: Path) -> None:
+        fresh, engine = (create_async_engine(f"{DRIVERS['sqlite']}:///{tmp_path}/{name}.db") for name in "01")
+        await migrations.upgrade(fresh)
         await execute(
             engine,
+            FIRST_RELEASE,
+            f"CREATE VIEW {JOB_VIEW} AS SELECT id FROM {JOB_TABLE}",
             f"CREATE TABLE {VERSION_TABLE} (version_num VARCHAR(32) NOT NULL)",
             f"INSERT INTO {VERSION_TABLE} VALUES ('0001')",
         )
+        await add_jobs(engine, JOB)
+        assert await state(engine) is SchemaState.OLD
+        assert await migrations.upgrade(engine)
         assert await state(engine) is SchemaState.CURRENT
-        assert not await migrations.upgrade(engine)
-        assert await catalogue(engine) == before
-        await engine.dispose()
+        assert await catalogue(engine) == await catalogue(fresh)
+        assert await all_jobs(engine) == [JOB]
+        for used in (fresh, engine):
+            await used.dispose()

@@ -17,7 +17,7 @@ from tests.databases.sources import shared_server
 from tests.migrations.conftest import MakeEngine
 from tests.migrations.databases import ID, JOB, add_jobs, execute, run_script, shown, state
 
-TABLE_RIGHTS = "SELECT, INSERT, CREATE, DROP"
+TABLE_RIGHTS = "SELECT, INSERT, UPDATE, CREATE, DROP"
 
 
 @pytest.fixture(params=[kind for kind in SERVERS if kind != "postgresql"])

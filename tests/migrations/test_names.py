@@ -25,7 +25,8 @@ class TestTables:
             "mail_gearman_alembic_version",
         )
         assert tables.job.fullname == "queues.mail_gearman_job"
-        assert list(tables.metadata.tables.values()) == [tables.job]
+        assert tables.imports.fullname == "queues.mail_gearman_import"
+        assert list(tables.metadata.tables.values()) == [tables.job, tables.imports]
 
     def test_equal_by_names(self) -> None:
         assert Tables() == DEFAULT
