@@ -19,6 +19,7 @@ from gearmand_py.server.connection import Front
 from gearmand_py.server.database import ServerStorage, prepare_schema, storage_of
 from gearmand_py.server.dispatch import Dispatch
 from gearmand_py.server.ids import Ids, handle_prefix
+from gearmand_py.server.importing.unimported import unimported
 from gearmand_py.server.listeners import addresses_of
 from gearmand_py.server.orders import Orders
 from gearmand_py.server.systemd import Manager
@@ -75,7 +76,7 @@ async def get_ready(
     await storage.open()
     if isinstance(storage, SqlStorage):
         await prepare_schema(settings, storage)
-    for line in await storage.advice():
+    for line in (*await storage.advice(), *await unimported(settings, storage)):
         log.warning("%s", line)
     return await start(settings, storage, listening, orders)
 

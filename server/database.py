@@ -13,11 +13,11 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from gearmand_py.migrations import SchemaState, state, upgrade
 from gearmand_py.server.config import DATABASE_NAMES, Settings, default_state_directory, made_by_us, without_password
 from gearmand_py.storage.base import SchemaTooNew, SchemaTooOld, StorageError
-from gearmand_py.storage.builtin import NoStorage
+from gearmand_py.storage.builtin import BUILTIN, NoStorage
 from gearmand_py.storage.credentials import password_from
 from gearmand_py.storage.schema import Tables
 from gearmand_py.storage.sql import SqlStorage
-from gearmand_py.storage.urls import BUILTIN, storage_for
+from gearmand_py.storage.urls import storage_for
 
 log = logging.getLogger(__name__)
 

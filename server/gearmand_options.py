@@ -6,10 +6,9 @@ from getpass import getuser
 from typing import Any, Final, NamedTuple
 
 import click
-from sqlalchemy.engine import URL
 
 from gearmand_py.server.options import own_name, setting
-from gearmand_py.storage.urls import BUILTIN
+from gearmand_py.storage.builtin import BUILTIN
 
 Params = dict[str, Any]
 
@@ -104,7 +103,7 @@ def queue_of(params: Params) -> Queue:
 def sqlite_url(params: Params) -> str:
     """The file, or where ours is by default."""
     path = params["libsqlite3_db"]
-    return shown(URL.create("sqlite", database=path)) if path else ""
+    return url("sqlite", database=path) if path else ""
 
 
 def postgres_url(params: Params) -> str:
@@ -122,7 +121,7 @@ def postgres_url(params: Params) -> str:
     database = words.pop("dbname", None) or taken["username"]
     known = {key: value for key, value in words.items() if key.startswith("ssl")}
     port = int(number) if number else None
-    return shown(URL.create("postgresql", **taken, host=host or "localhost", port=port, database=database, query=known))
+    return url("postgresql", **taken, host=host or "localhost", port=port, database=database, query=known)
 
 
 def mysql_url(params: Params) -> str:
@@ -131,12 +130,14 @@ def mysql_url(params: Params) -> str:
         raise click.BadParameter("--queue-type MySQL needs --mysql-db, the name of the database")
     user, password = params["mysql_user"] or getuser(), params["mysql_password"] or None
     host, port, database = params["mysql_host"], params["mysql_port"], params["mysql_db"]
-    return shown(URL.create("mysql", username=user, password=password, host=host, port=port, database=database))
+    return url("mysql", username=user, password=password, host=host, port=port, database=database)
 
 
-def shown(url: URL) -> str:
-    """The URL as text, whole."""
-    return url.render_as_string(hide_password=False)
+def url(scheme: str, **parts: Any) -> str:
+    """A database URL, its password in it."""
+    from sqlalchemy.engine import URL  # the commands that talk to a server go without
+
+    return URL.create(scheme, **parts).render_as_string(hide_password=False)
 
 
 DATABASES: Final[dict[str, tuple[Callable[[Params], str], str]]] = {

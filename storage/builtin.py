@@ -1,10 +1,12 @@
 """No database: gearmand's `builtin` queue, for those who want its speed and can lose its jobs."""
 
 from collections.abc import Sequence
+from typing import Final
 
 from gearmand_py.storage.base import Changes, JobRecord
 
-WARNING = (
+BUILTIN: Final = "builtin"  # its name, in the place of a database's URL
+WARNING: Final = (
     "NOTHING IS STORED: background jobs are acknowledged and then lost when this server stops or crashes; "
     "leave out --queue-type builtin to keep them in a SQLite file, or give --database"
 )

@@ -11,7 +11,6 @@ from gearmand_py.storage.credentials import Password
 from gearmand_py.storage.schema import Tables
 from gearmand_py.storage.sql import SqlStorage
 
-BUILTIN: Final = "builtin"  # gearmand's word for no database
 FORMS: Final = "sqlite:////path/to/queue.db, postgresql://user@host/database, mysql://... or mariadb://..."
 # The driver behind each database, and those that can be named instead.
 DRIVERS: Final = {

@@ -14,13 +14,13 @@ import click
 
 from gearmand_py.server.commands.shared import note, printable, say
 from gearmand_py.server.config import Settings
-from gearmand_py.server.importing import Item, Report, import_queue, moment, try_import
+from gearmand_py.server.importing.run import Item, Report, import_queue, moment, try_import
 from gearmand_py.server.runner import BY_SIGNAL, FAILED
 from gearmand_py.storage.base import StorageError
 from gearmand_py.storage.credentials import Password, password_from
-from gearmand_py.storage.gearmand_queue import Source
+from gearmand_py.storage.gearmand.queue import Source
+from gearmand_py.storage.gearmand.sources import source_of
 from gearmand_py.storage.imports import Tally
-from gearmand_py.storage.sources import source_of
 from gearmand_py.storage.urls import parse
 
 LISTED: Final = 100  # rows that are not imported, and why

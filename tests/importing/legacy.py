@@ -9,7 +9,7 @@ from typing import Final, NamedTuple
 
 from sqlalchemy import URL
 
-from gearmand_py.storage.gearmand_queue import Row
+from gearmand_py.storage.gearmand.queue import Row
 from tests.databases.kinds import Rows
 from tests.databases.sources import shared_server
 from tests.migrations.databases import postgresql_database

@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 
-from gearmand_py.server.gearmand_rows import NotAJob, Wanted, fingerprint, wanted
+from gearmand_py.server.importing.rows import NotAJob, Wanted, fingerprint, wanted
 from gearmand_py.storage.base import RUN_AT_ONCE
-from gearmand_py.storage.gearmand_queue import Row
+from gearmand_py.storage.gearmand.queue import Row
 from tests.importing.legacy import job
 
 NOW = 1_800_000_000

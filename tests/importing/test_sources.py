@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from sqlalchemy import URL
 
-from gearmand_py.storage.gearmand_queue import Row
-from gearmand_py.storage.sources import source_of
+from gearmand_py.storage.gearmand.queue import Row
+from gearmand_py.storage.gearmand.sources import source_of
 from tests.command.running import GearmandPy, free_port
 from tests.databases.queues import Queue
 from tests.databases.selection import SERVERS

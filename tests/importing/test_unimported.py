@@ -12,7 +12,7 @@ from gearmand_py.server import config
 from gearmand_py.server.cli import main
 from gearmand_py.server.config import Settings
 from gearmand_py.server.database import make_storage
-from gearmand_py.server.unimported import unimported
+from gearmand_py.server.importing.unimported import unimported
 from gearmand_py.storage.builtin import NoStorage
 from tests.command.running import GearmandPy
 from tests.databases.queues import Queue

@@ -11,9 +11,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from gearmand_py.server.config import DATABASE_NAMES, Settings, without_password
 from gearmand_py.server.database import ServerStorage
 from gearmand_py.storage.base import StorageError
-from gearmand_py.storage.gearmand_queue import REQUIRED
+from gearmand_py.storage.gearmand.queue import REQUIRED
+from gearmand_py.storage.gearmand.sources import source_of
 from gearmand_py.storage.imports import Imports
-from gearmand_py.storage.sources import source_of
 from gearmand_py.storage.sql import SqlStorage
 
 SCHEMA_OF: Final = text(

@@ -2,7 +2,7 @@
 
 from gearmand_py.storage.base import StorageError
 from gearmand_py.storage.credentials import Password
-from gearmand_py.storage.gearmand_queue import Source, about_source
+from gearmand_py.storage.gearmand.queue import Source, about_source
 from gearmand_py.storage.urls import parse, storage_for
 
 
@@ -14,13 +14,13 @@ def source_of(database: str, table: str | None = None, password: Password = lamb
     try:
         url = parse(database)
         if url.get_backend_name() == "sqlite":
-            from gearmand_py.storage.gearmand_queue_sqlite import SqliteSource
+            from gearmand_py.storage.gearmand.sqlite import SqliteSource
 
             return SqliteSource(url, table)
         storage = storage_for(database, password=password)
     except StorageError as error:
         raise about_source(error) from None
-    from gearmand_py.storage.gearmand_queue_networked import MysqlSource, PostgresSource
+    from gearmand_py.storage.gearmand.networked import MysqlSource, PostgresSource
     from gearmand_py.storage.networked import NetworkedStorage
 
     assert isinstance(storage, NetworkedStorage)

@@ -15,10 +15,10 @@ from typing import Final, NamedTuple, Protocol
 from gearmand_py.migrations import HEAD
 from gearmand_py.server.config import Settings
 from gearmand_py.server.database import bring_up_to_date, make_directory, make_storage, schema_state
-from gearmand_py.server.gearmand_rows import Key, NotAJob, fingerprint, key_of, wanted
 from gearmand_py.server.ids import Ids
+from gearmand_py.server.importing.rows import Key, NotAJob, fingerprint, key_of, wanted
 from gearmand_py.storage.base import ID_NODE_SHIFT, ID_TIME_SHIFT, JobRecord, RowRefused, StorageError
-from gearmand_py.storage.gearmand_queue import Row, Source
+from gearmand_py.storage.gearmand.queue import Row, Source
 from gearmand_py.storage.imports import ImportRecord, Imports, Tally, begun, highest_id, keyed_jobs
 from gearmand_py.storage.sql import SqlStorage
 

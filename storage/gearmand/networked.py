@@ -8,7 +8,7 @@ from typing import Any, Final
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gearmand_py.storage.base import StorageError
-from gearmand_py.storage.gearmand_queue import ROWS_A_PAGE, WHEN, Page, Row, Source, about_source, is_full, quoted, size
+from gearmand_py.storage.gearmand.queue import ROWS_A_PAGE, WHEN, Page, Row, Source, about_source, is_full, quoted, size
 from gearmand_py.storage.networked import NetworkedStorage
 
 LOOPBACK: Final = {"127.0.0.1": "localhost", "::1": "localhost", None: "localhost", "": "localhost"}

@@ -11,7 +11,7 @@ from typing import Any, Final, TypeVar
 from sqlalchemy.engine import URL
 
 from gearmand_py.storage.base import StorageError, StorageUnavailable
-from gearmand_py.storage.gearmand_queue import WHEN, Page, Row, Source, about_source, is_full, quoted, size
+from gearmand_py.storage.gearmand.queue import WHEN, Page, Row, Source, about_source, is_full, quoted, size
 from gearmand_py.storage.schema import Tables
 from gearmand_py.storage.sqlite import SqliteStorage, file_of, primary_code
 

@@ -6,7 +6,7 @@ from typing import Final, NamedTuple
 from gearmand_py.server.broker import MAX_FUNCTION, MAX_UNIQUE
 from gearmand_py.server.jobs import NORMAL, PRIORITIES, coalesce_key
 from gearmand_py.storage.base import RUN_AT_ONCE
-from gearmand_py.storage.gearmand_queue import Row
+from gearmand_py.storage.gearmand.queue import Row
 
 LATEST: Final = 2**63 - 1
 

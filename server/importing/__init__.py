@@ -1,0 +1,1 @@
+"""From the queue of a C gearmand into ours."""
