@@ -63,6 +63,6 @@ def test_only_what_the_wheel_is_made_from_is_sent_to_the_engine(checkout: Path, 
         (folder / name).write_text("not for others")
     docker("build", "--output=../sent", "--file=-", ".", at=folder, stdin="FROM scratch\nCOPY . /\n").output()
     sent = {path.name for path in (tmp_path / "sent").iterdir()}
-    assert sent == {"LICENSE", "README.md", "pyproject.toml", *PACKAGES}
+    assert sent == {"LICENSE", "README.md", "docker-entrypoint.sh", "pyproject.toml", *PACKAGES}
     assert sent < {*FILES, *PACKAGES}
     assert not list((tmp_path / "sent").glob("**/__pycache__/*"))
