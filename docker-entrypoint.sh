@@ -11,6 +11,10 @@ take() {
   fi
 }
 
+# Kubernetes sets this for a service of that name.
+case "${GEARMAND_PORT-}" in tcp:*) unset GEARMAND_PORT ;; esac
+# Whoever names a database means that one.
+if [ -n "${GEARMAND_DATABASE-}${GEARMAND_DATABASE_FILE-}" ]; then unset QUEUE_TYPE; fi
 # There 0 attempts are no limit, here -1 are.
 if [ "${JOB_RETRIES-}" = 0 ]; then JOB_RETRIES=-1; fi
 

@@ -188,7 +188,7 @@ async def finish(broker: Broker, journal: asyncio.Task[None], stop: asyncio.Even
     next_line = 0.0
     while (left := broker.unfinished()) and not (journal.done() or stop.is_set()):
         if time.monotonic() >= next_line:
-            log.info("taking no more connections, ending when %s are done", counted(left, "job"))
+            log.info("taking no more connections, ending after %s", counted(left, "job"))
             next_line = time.monotonic() + SAY_EVERY
         await first_of(journal, stop, seconds=LOOK_EVERY)
 

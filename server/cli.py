@@ -18,7 +18,7 @@ from gearmand_py.server.config import (
     settings_of_command,
     without_password,
 )
-from gearmand_py.server.gearmand_options import TLS_OPTIONS, without_effect
+from gearmand_py.server.gearmand_options import TLS_OPTIONS, without_effect, without_queue_type
 from gearmand_py.server.runner import FAILED, StartError, fail, run, stop_when_told
 from gearmand_py.storage.base import StorageError
 
@@ -103,6 +103,8 @@ def notes_on(params: dict[str, Any]) -> list[str]:
     notes = []
     if idle := without_effect(params):
         notes.append(f"accepted as gearmand's, but without effect here: {', '.join(idle)}")
+    if idle := without_queue_type(params):
+        notes.append(f"{', '.join(idle)}: without effect, since no --queue-type is given")
     if params["config_file"] is None and GEARMAND_FILE.exists():
         notes.append(f"{GEARMAND_FILE} is not read: give --config-file {GEARMAND_FILE} if it is meant for this server")
     return notes
@@ -151,10 +153,6 @@ def print_settings(ctx: click.Context, settings: Settings) -> None:
 def option_behind(ctx: click.Context, name: str) -> str:
     """Which option has said what a setting is: --queue-type says which database."""
     return "queue_type" if name == "database" and ctx.params["queue_type"] else name
-
-
-if __name__ == "__main__":
-    main(prog_name=Path(sys.argv[0]).name)
 
 
 if __name__ == "__main__":

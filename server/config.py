@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import click
+from click.core import ParameterSource
 from platformdirs import user_state_path
 
 from gearmand_py.server.codec import DEFAULT_MAX_PACKET
@@ -22,6 +23,7 @@ LARGEST_PACKET: Final = (1 << 32) - 1  # the size field has 4 bytes
 LEVELS: Final = ("FATAL", "ALERT", "CRITICAL", "ERROR", "WARNING", "NOTICE", "INFO", "DEBUG")
 STDERR: Final = "stderr"
 NO_LOG: Final = "none"
+NEAREST_FIRST: Final = (ParameterSource.COMMANDLINE, ParameterSource.ENVIRONMENT, ParameterSource.DEFAULT_MAP)
 
 
 @dataclass(frozen=True, slots=True)
@@ -252,6 +254,8 @@ DATABASE_NAMES: Final = ("database", "database_password_file", "database_schema"
 def settings_from(params: dict[str, Any]) -> Settings:
     """The settings among a command's parameters. Raises click.BadParameter for what no single option can tell."""
     chosen = Settings(**{**{field.name: params[field.name] for field in fields(Settings)}, **derived(params)})
+    if not any(address.strip() for address in chosen.listen):
+        raise click.BadParameter("--listen names no address")
     if not 12 <= chosen.max_packet_size <= LARGEST_PACKET:
         raise click.BadParameter(f"--max-packet-size must be between 12 and {LARGEST_PACKET} bytes")
     return chosen
@@ -266,14 +270,26 @@ def derived(params: dict[str, Any]) -> dict[str, Any]:
 
 def tables_of(params: dict[str, Any]) -> dict[str, Any]:
     """Which database, and which tables of it."""
-    if not params["queue_type"]:
-        return {"database": params["database"] or default_database()}
-    if params["database"]:
-        raise click.BadParameter("--database and --queue-type both name a database: give one of them")
+    said = [name for name in ("database", "queue_type") if params[name]]
+    nearest = min(map(distance, said), default=0)
+    match [name for name in said if distance(name) == nearest]:
+        case [] | ["database"]:
+            return {"database": params["database"] or default_database()}
+        case [_, _]:
+            raise click.BadParameter("--database and --queue-type both name a database: give one of them")
     queue = queue_of(params)
     prefix = params["table_prefix"] or queue.table_prefix
     # gearmand makes its table itself.
     return {"database": queue.database or default_database(), "table_prefix": prefix, "migrate": True}
+
+
+def distance(name: str) -> int:
+    """How far from the command line a setting was given: the nearer wins."""
+    ctx = click.get_current_context(silent=True)
+    while ctx and ctx.parent:
+        ctx = ctx.parent
+    source = ctx.get_parameter_source(name) if ctx else None
+    return NEAREST_FIRST.index(source) if source in NEAREST_FIRST else 0
 
 
 def usual_log(params: dict[str, Any]) -> str:
@@ -306,7 +322,7 @@ def settings_of_command(ctx: click.Context, given: dict[str, str | None]) -> Set
 
 def without_password(database: str) -> str:
     """A database URL that may be shown."""
-    return re.sub(r"(://[^:/@]*):.*@", r"\1:***@", re.sub(r"([?&]password=)[^&]*", r"\1***", database))
+    return re.sub(r"(://[^:/@]*):.*@", r"\1:***@", re.sub(r"([?&]\w*password=)[^&]*", r"\1***", database))
 
 
 def made_by_us(database: str) -> bool:

@@ -45,9 +45,14 @@ def from_words(ctx: click.Context, text: str) -> Values:
     options = by_name(ctx)
     for name, value in found.items():
         if name not in options:
-            raise click.UsageError(f"--{name.replace('_', '-')} has no place in a file")
+            raise click.UsageError(f"{words_for(ctx, name)} has no place in a file")
         convert(ctx, options[name], value)
     return dict(found)
+
+
+def words_for(ctx: click.Context, name: str) -> str:
+    """An option as it is typed."""
+    return next((param.opts[-1] for param in ctx.command.get_params(ctx) if param.name == name), name)
 
 
 def from_toml(ctx: click.Context, text: str) -> Values:

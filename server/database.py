@@ -102,8 +102,11 @@ def told_by(storage: SqlStorage) -> Iterator[None]:
 
 def migrate_command(settings: Settings) -> str:
     """The command that brings the settings' database up to date; a password is to be filled in."""
-    words = ["gearmand-py", "migrate"]
-    for name in DATABASE_NAMES:
-        if value := getattr(settings, name):
-            words += [f"--{name.replace('_', '-')}", without_password(value) if name == "database" else value]
-    return shlex.join(words)
+    return shlex.join(["gearmand-py", "migrate", *database_words(settings)])
+
+
+def database_words(settings: Settings) -> list[str]:
+    """The options that name the settings' tables, without a password."""
+    given = {name: value for name in DATABASE_NAMES if (value := getattr(settings, name))}
+    given["database"] = without_password(settings.database)
+    return [word for name, value in given.items() for word in (f"--{name.replace('_', '-')}", value)]

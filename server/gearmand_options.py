@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable
 from getpass import getuser
+from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 import click
@@ -16,6 +17,23 @@ QUEUE_TYPE_HELP: Final = (
     "gearmand's way to name the database, with the options below: libsqlite3, Postgres, MySQL, or builtin, which "
     "keeps nothing. Its tables are made when there are none."
 )
+
+
+# Where Debian's libpq looks for PostgreSQL when no host is given, and where others do.
+SOCKET_FOLDERS: Final = ("/var/run/postgresql", "/tmp")  # noqa: S108
+NOT_MISSED: Final = {
+    "application_name",
+    "channel_binding",
+    "client_encoding",
+    "connect_timeout",
+    "fallback_application_name",
+    "gssencmode",
+    "keepalives",
+    "keepalives_count",
+    "keepalives_idle",
+    "keepalives_interval",
+    "tcp_user_timeout",
+}
 
 
 class QueueType(click.ParamType[str]):
@@ -114,14 +132,33 @@ def postgres_url(params: Params) -> str:
     words = parse_conninfo(text)
     address = words.pop("hostaddr", "")
     host = words.pop("host", "") or address
-    number = words.pop("port", "")
-    if number and not number.isdigit():
-        raise click.BadParameter(f"--libpq-conninfo: port={number} is no number")
-    taken = {"username": words.pop("user", None), "password": words.pop("password", None)}
-    database = words.pop("dbname", None) or taken["username"]
+    port = words.pop("port", "") or "5432"
+    if not port.isdigit():
+        raise click.BadParameter(f"--libpq-conninfo: port={port} is no number")
+    login = {"username": words.pop("user", None), "password": words.pop("password", None)}
+    database = words.pop("dbname", None) or login["username"]
+    return url("postgresql", **login, database=database, **place(host, port, taken_over(words)))
+
+
+def place(host: str, port: str, query: dict[str, str]) -> Params:
+    """Where PostgreSQL listens: a path, or no host at all, is its Unix socket, if there is one."""
+    folder = host if host.startswith("/") else "" if host else next(filter(has_socket(port), SOCKET_FOLDERS), "")
+    if folder:
+        return {"query": {**query, "host": folder, "port": port}}
+    return {"host": host or "localhost", "port": int(port), "query": query}
+
+
+def has_socket(port: str) -> Callable[[str], bool]:
+    """Whether PostgreSQL's socket for a port is in a directory."""
+    return lambda folder: Path(folder, f".s.PGSQL.{port}").exists()
+
+
+def taken_over(words: dict[str, str]) -> dict[str, str]:
+    """What of the other words has a place in a URL. Raises click.BadParameter for what would be missed."""
     known = {key: value for key, value in words.items() if key.startswith("ssl")}
-    port = int(number) if number else None
-    return url("postgresql", **taken, host=host or "localhost", port=port, database=database, query=known)
+    for key in words.keys() - known.keys() - NOT_MISSED:
+        raise click.BadParameter(f"--libpq-conninfo: {key}= has no counterpart here: see --database")
+    return known
 
 
 def mysql_url(params: Params) -> str:
@@ -165,6 +202,13 @@ def parse_conninfo(text: str) -> dict[str, str]:
         found[match[1]] = re.sub(r"\\(.)", r"\1", match[2].removeprefix("'").removesuffix("'"))
         at = match.end()
     return found
+
+
+def without_queue_type(params: Params) -> list[str]:
+    """The names of gearmand's queue options that were given without a --queue-type that they belong to."""
+    if params["queue_type"]:
+        return []
+    return [f"--{own_name(option)}" for option in QUEUE_OPTIONS if params[str(option.name)] != option.default]
 
 
 def without_effect(params: Params) -> list[str]:

@@ -35,14 +35,15 @@ def listening_sockets(settings: Settings) -> Iterator[list[socket.socket]]:
         yield handed_over
         return
     listening: list[socket.socket] = []
+    made: list[str] = []
     try:
         bind_all(settings, listening)
-        made = [one.getsockname() for one in listening if one.family == socket.AF_UNIX]
+        made += [one.getsockname() for one in listening if one.family == socket.AF_UNIX]
         yield listening
-        remove(made)
     finally:
         for one in listening:
             one.close()
+        remove(made)
 
 
 def bind_all(settings: Settings, listening: list[socket.socket]) -> None:
@@ -170,10 +171,14 @@ def sockets_of_systemd() -> list[socket.socket]:
     """What a socket unit hands over; none without one. Raises StartError for one that is no stream."""
     if os.environ.get("LISTEN_PID") != str(os.getpid()):
         return []
-    count = int(os.environ.get("LISTEN_FDS", "0"))
+    given = os.environ.get("LISTEN_FDS", "")
+    count = int(given) if given.isdigit() else 0
     for name in ("LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES"):
         os.environ.pop(name, None)
-    handed_over = [socket.socket(fileno=FIRST_HANDED_OVER + number) for number in range(count)]
+    try:
+        handed_over = [socket.socket(fileno=FIRST_HANDED_OVER + number) for number in range(count)]
+    except OSError as error:
+        raise StartError(f"LISTEN_FDS={count}: a socket is not there: {error.strerror}") from None
     for one in handed_over:
         one.set_inheritable(False)
         if one.type != socket.SOCK_STREAM:

@@ -1,7 +1,11 @@
 """Where the log goes, how its lines look, and its file opened anew when the old one was moved away."""
 
+import errno
 import logging
+import os
+import stat
 import sys
+from io import TextIOWrapper
 from logging.handlers import SysLogHandler
 from pathlib import Path
 from typing import ClassVar, Final
@@ -20,18 +24,37 @@ logging.addLevelName(logging.CRITICAL + 10, "FATAL")
 
 
 class LogFile(logging.FileHandler):
-    """A file that can be opened anew under its name."""
+    """A file that can be opened anew under its name.
+
+    Root does not `follow` a link: the directory may be that of the user it is about to become.
+    """
+
+    def __init__(self, path: str, *, follow: bool) -> None:
+        self._flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | (0 if follow else os.O_NOFOLLOW)
+        super().__init__(path, encoding="utf-8")
+
+    def _open(self) -> TextIOWrapper:
+        return os.fdopen(os.open(self.baseFilename, self._flags, 0o644), "a", encoding="utf-8")
 
     def reopen(self) -> None:
         """For logrotate. Where that fails the old file is written on."""
         try:
-            stream = Path(self.baseFilename).open("a", encoding="utf-8")  # noqa: SIM115 - the handler closes it
+            stream = self._open()
         except OSError as error:
             log.error("cannot open %s anew: %s; logging goes on in the old file", self.baseFilename, error.strerror)  # noqa: TRY400 - the reason is said
             return
         old = self.setStream(stream)
         if old is not None:
             old.close()
+        log.info("log opened anew")
+
+    def hand_over(self, uid: int, gid: int) -> None:
+        """Give the file to a user, if it is one of ours alone: no device, no second name of another file."""
+        assert self.stream
+        file = self.stream.fileno()
+        found = os.fstat(file)
+        if stat.S_ISREG(found.st_mode) and found.st_nlink == 1:
+            os.fchown(file, uid, gid)
 
 
 class SystemLog(SysLogHandler):
@@ -45,7 +68,7 @@ def set_up_logging(settings: Settings) -> None:
     """Log as the settings say. Raises StartError for a file or system log that cannot be had."""
     handlers: list[logging.Handler] = []
     if settings.log_file not in (STDERR, NO_LOG):
-        handlers.append(log_file(settings.log_file))
+        handlers.append(log_file(settings.log_file, follow=not settings.user))
     elif settings.log_file == STDERR:
         handlers.append(logging.StreamHandler(sys.stderr))
     if settings.syslog:
@@ -58,12 +81,13 @@ def set_up_logging(settings: Settings) -> None:
         logging.getLogger(library).setLevel(logging.WARNING)
 
 
-def log_file(path: str) -> LogFile:
+def log_file(path: str, *, follow: bool) -> LogFile:
     """Open it for appending. Raises StartError."""
     try:
-        return LogFile(path, encoding="utf-8")
+        return LogFile(path, follow=follow)
     except OSError as error:
-        raise StartError(f"cannot log to {path}: {error.strerror}; give --log-file another place") from None
+        reason = "it is a link" if error.errno == errno.ELOOP else error.strerror
+        raise StartError(f"cannot log to {path}: {reason}; give --log-file another place") from None
 
 
 def system_log() -> SystemLog:
@@ -85,10 +109,13 @@ def formatter(style: str, timed_elsewhere: bool) -> logging.Formatter:
 
 def reopen_log() -> None:
     """Open the log's file anew, if it is one."""
-    for handler in logging.getLogger().handlers:
-        if isinstance(handler, LogFile):
-            handler.reopen()
-    log.info("log opened anew")
+    for handler in log_files():
+        handler.reopen()
+
+
+def log_files() -> list[LogFile]:
+    """The files that are logged to: one or none."""
+    return [handler for handler in logging.getLogger().handlers if isinstance(handler, LogFile)]
 
 
 def logs_elsewhere() -> bool:

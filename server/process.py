@@ -1,5 +1,7 @@
 """What the server is to its operating system: open files it may have, pid file, user, and life in the background."""
 
+import errno
+import fcntl
 import os
 import pwd
 import resource
@@ -33,22 +35,41 @@ def allow_files(wanted: int) -> int:
 
 
 @contextmanager
-def pid_file(path: str) -> Iterator[None]:
-    """Our number in a file while we live. Raises StartError."""
+def pid_file(path: str, *, follow: bool) -> Iterator[None]:
+    """Our number in a file while we live, locked so that no other server takes it. Raises StartError.
+
+    Root does not `follow` a link: the directory may be that of the user it is about to become.
+    """
     if not path:
         yield
         return
-    line = f"{os.getpid()}\n"
-    try:
-        Path(path).write_text(line)
-    except OSError as error:
-        raise StartError(f"cannot write --pid-file {path}: {error.strerror}") from None
+    file = locked(path, 0 if follow else os.O_NOFOLLOW)
+    os.truncate(file, 0)
+    os.write(file, f"{os.getpid()}\n".encode())
     try:
         yield
     finally:
-        with suppress(OSError):  # in a directory of root's, that of the user we became may not
-            if Path(path).read_text() == line:
-                Path(path).unlink()
+        with suppress(OSError):  # the user we became may not, in a directory of root's; the next start takes it over
+            Path(path).unlink()
+        os.close(file)
+
+
+def locked(path: str, flag: int) -> int:
+    """The pid file, open, for us alone. Raises StartError."""
+    try:
+        file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | flag, 0o644)
+    except OSError as error:
+        reason = "it is a link" if error.errno == errno.ELOOP else error.strerror
+        raise StartError(f"cannot write --pid-file {path}: {reason}") from None
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        other = os.read(file, 20).decode(errors="replace").strip()
+        os.close(file)
+        raise StartError(
+            f"--pid-file {path} is that of process {other}, which is running: stop it, or give this server another"
+        ) from None
+    return file
 
 
 # ---- user
@@ -68,9 +89,9 @@ def find_user(name: str) -> pwd.struct_passwd | None:
 
 
 def hand_over(path: str, user: pwd.struct_passwd) -> None:
-    """Give a file to the user we are about to become."""
+    """Give what we have made to the user we are about to become; a link in its place is not followed."""
     with suppress(FileNotFoundError):
-        os.chown(path, user.pw_uid, user.pw_gid)
+        os.chown(path, user.pw_uid, user.pw_gid, follow_symlinks=False)
 
 
 def become(user: pwd.struct_passwd) -> None:

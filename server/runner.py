@@ -22,6 +22,7 @@ class StartError(Exception):
 def stop_when_told() -> None:
     """Obey SIGTERM from now on. To the first process of a container the kernel gives no default for it."""
     signal.signal(signal.SIGTERM, lambda number, _frame: sys.exit(BY_SIGNAL + number))
+    signal.signal(signal.SIGUSR1, signal.SIG_IGN)  # whose default is death, a moment before a server obeys it
 
 
 def run(main_coroutine: Coroutine[Any, Any, T]) -> T:

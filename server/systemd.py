@@ -30,5 +30,6 @@ class Manager:
 
 def watchdog_seconds() -> float:
     """How long this process may be silent; 0 for ever."""
-    microseconds = int(os.environ.pop("WATCHDOG_USEC", "0"))
-    return microseconds / 1_000_000 if os.environ.pop("WATCHDOG_PID", str(os.getpid())) == str(os.getpid()) else 0.0
+    microseconds = os.environ.pop("WATCHDOG_USEC", "")
+    for_us = os.environ.pop("WATCHDOG_PID", str(os.getpid())) == str(os.getpid())
+    return int(microseconds) / 1_000_000 if for_us and microseconds.isdigit() else 0.0

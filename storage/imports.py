@@ -5,7 +5,7 @@ server did with the jobs since, the next run knows which rows are done.
 """
 
 from collections.abc import AsyncIterator, Sequence
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 from sqlalchemy import case, func, insert, select, update
 
@@ -74,11 +74,13 @@ class Imports:
         statement = update(self._table).where(self._table.c.id == values["id"]) if again else insert(self._table)
         await self._storage.change(statement.values(values))
 
-    async def commit(self, id_: int, tally: Tally, jobs: Sequence[JobRecord], finished_at: int = 0) -> None:
-        """Store jobs, and that the source is done so far. Raises StorageError."""
-        numbers: dict[str, Any] = {**tally._asdict(), "finished_at": finished_at}
+    async def commit(self, record: ImportRecord, tally: Tally, jobs: Sequence[JobRecord]) -> None:
+        """Store jobs, and that the source of this record is done so far. Raises StorageError."""
+        numbers = {**tally._asdict(), "source_rows": record.source_rows, "finished_at": record.finished_at}
         settings = ", ".join(f"{name} = {value}" for name, value in numbers.items())
-        await self._storage.commit(Changes((), (), jobs, (f"UPDATE {self._name} SET {settings} WHERE id = {id_}",)))
+        await self._storage.commit(
+            Changes((), (), jobs, (f"UPDATE {self._name} SET {settings} WHERE id = {record.id}",))
+        )
 
 
 async def highest_id(storage: SqlStorage, node: int, within: tuple[int, int] = (0, 2**63 - 1)) -> int:

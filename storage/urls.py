@@ -1,6 +1,7 @@
 """From a database URL to its storage."""
 
 import importlib.util
+import re
 from typing import Any, Final
 
 from sqlalchemy.engine import URL, make_url
@@ -64,7 +65,7 @@ def parse(database: str) -> URL:
     try:
         url = make_url(database)
     except (ArgumentError, ValueError):
-        shown = "--database" if "@" in database else repr(database)  # what is before an @ may be a password
+        shown = repr(database) if re.fullmatch(r"[\w./-]+", database) else "--database"  # may hold a password
         raise StorageError(f"{shown} is not a database URL: use {FORMS}") from None
     name, _, driver = url.drivername.partition("+")
     name = ALIASES.get(name, name)
@@ -74,6 +75,8 @@ def parse(database: str) -> URL:
         driver = DRIVERS[name][0]
     if importlib.util.find_spec(driver) is None:
         raise StorageError(f"{url.drivername}: the driver is not installed: pip install {driver}")
+    if name == "sqlite" and url.host:
+        raise StorageError(f"{url.host}: is taken for a host: write sqlite:///relative.db or sqlite:////absolute.db")
     if password := url.query.get("password"):  # libpq's way; messages hide what is in the usual place
         url = url.difference_update_query(["password"]).set(password=str(password))
     return url.set(drivername=f"{name}+{driver}")

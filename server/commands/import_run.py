@@ -183,8 +183,6 @@ def tell_earlier(source: Source, report: Report) -> int:
     say(
         f"{source.description}: imported completely at {moment(record.finished_at)}: {counts(record.tally, 'imported')}"
     )
-    if report.rows_now != record.source_rows:
-        say(f"it has {report.rows_now:,} rows now: --restart imports those that are not in the queue")
     return 0
 
 

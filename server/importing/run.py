@@ -172,7 +172,8 @@ class Import:
         tally = after(self.tally, items)
         try:
             if self.imports and items:
-                await self.imports.commit(self.record.id, tally, [item.job for item in items if item.job])
+                unfinished = self.record._replace(finished_at=0)
+                await self.imports.commit(unfinished, tally, [item.job for item in items if item.job])
         except RowRefused as error:
             await self._store_parts(items, str(error))
             return
@@ -188,10 +189,11 @@ class Import:
             await self._store(part)
 
     async def _finish(self) -> None:
-        now = int(time.time())
+        if self.record.finished_at and self.tally == self._before:
+            return  # it was complete before
+        self.record = self.record._replace(finished_at=int(time.time()))
         if self.imports:
-            await self.imports.commit(self.record.id, self.tally, (), now)
-        self.record = self.record._replace(finished_at=now)
+            await self.imports.commit(self.record, self.tally, ())
 
     async def report(self) -> Report:
         """What came of it. Raises StorageError."""
@@ -223,8 +225,6 @@ async def import_queue(settings: Settings, source: Source, watcher: Watcher, *, 
             watcher.note(f"the tables in {storage.description} are now at revision {HEAD}")
         imports = Imports(storage)
         record = await take_up(imports, source, rows, restart=restart)
-        if record.finished_at:
-            return Report(record, record.tally, rows)
         watcher.begin(rows)
         judge = Judge(int(time.time()))
         await judge.look_into(storage, settings.node)
@@ -248,9 +248,9 @@ async def take_up(imports: Imports, source: Source, rows: int, *, restart: bool)
     """The record of the import to go on with, or of a new one where no row is done yet. Raises StorageError."""
     found = await imports.find(source.id)
     if found and found.rows_done and not restart:
-        if not found.finished_at and found.source_rows != rows:
+        if rows < found.rows_done:
             raise changed(found, rows)
-        return found
+        return found._replace(source_rows=rows)
     record = begun(source.id, source.description, rows, int(time.time()))
     await imports.begin(record, again=found is not None)
     return record
@@ -270,12 +270,13 @@ async def ids_for(storage: SqlStorage, node: int, record: ImportRecord) -> Ids:
 
 
 def changed(record: ImportRecord, rows: int) -> SourceChanged:
-    """The error for a source with other rows than before."""
-    counts = f"{record.source_rows:,} rows then, {rows:,} now" if rows != record.source_rows else "other rows now"
+    """The error for a source of which other rows were done than it has now."""
+    counts = f"{record.rows_done:,} were done, {rows:,} are there" if rows < record.rows_done else "other rows now"
+    far = "was complete" if record.finished_at else f"was cut short after {record.rows_done:,} rows"
     return SourceChanged(
-        f"the import from {record.source.decode(errors='replace')} of {moment(record.begun_at)} was cut short after "
-        f"{record.rows_done:,} rows, and the source has changed since ({counts}): stop the gearmand that uses it; "
-        "--restart begins anew, and leaves out jobs whose function and unique key are in the queue by then"
+        f"the import from {record.source.decode(errors='replace')} of {moment(record.begun_at)} {far}, and the source "
+        f"has changed since ({counts}): stop the gearmand that uses it; --restart begins anew, and leaves out jobs "
+        "whose function and unique key are in the queue by then"
     )
 
 

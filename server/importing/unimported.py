@@ -8,8 +8,8 @@ from sqlalchemy import Connection, func, inspect, literal_column, select, table,
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from gearmand_py.server.config import DATABASE_NAMES, Settings, without_password
-from gearmand_py.server.database import ServerStorage
+from gearmand_py.server.config import Settings, without_password
+from gearmand_py.server.database import ServerStorage, database_words
 from gearmand_py.storage.base import StorageError
 from gearmand_py.storage.gearmand.queue import REQUIRED
 from gearmand_py.storage.gearmand.sources import source_of
@@ -29,10 +29,11 @@ async def unimported(settings: Settings, storage: ServerStorage) -> list[str]:
     """
     if not isinstance(storage, SqlStorage):
         return []
-    source = source_of(storage.url.render_as_string(hide_password=False))
+    own = settings.table_prefix.removesuffix("_") or None  # of --mysql-table and the like
+    source = source_of(storage.url.render_as_string(hide_password=False), own)
     connection = await storage.connection()
     try:
-        found = await connection.run_sync(queue_in, source.default_table)
+        found = await connection.run_sync(queue_in, own or source.default_table)
     except SQLAlchemyError:
         return []
     finally:
@@ -41,12 +42,12 @@ async def unimported(settings: Settings, storage: ServerStorage) -> list[str]:
         return []
     source.table, rows = found
     record = await Imports(storage).find(source.id)
-    if not rows or (record and record.finished_at and rows <= record.source_rows):
+    if not rows or (record and record.finished_at and rows == record.source_rows):
         return []
     jobs = "a job" if rows == 1 else f"{rows:,} jobs" if rows < MOST_COUNTED else f"{MOST_COUNTED:,} jobs or more"
-    begun = f", of which {record.rows_done:,} are done already" if record and not record.finished_at else ""
+    begun = f", of which {record.rows_done:,} are done already" if record and record.rows_done <= rows else ""
     left = f"table {source.table} holds {jobs} of the C gearmand{begun}, which this server does not run"
-    return [f"{left}: stop that one, and import them with {import_command(settings)}"]
+    return [f"{left}: stop that one, and import them with {import_command(settings, own)}"]
 
 
 def queue_in(connection: Connection, name: str) -> tuple[str, int] | None:
@@ -68,10 +69,8 @@ async def let_go(connection: AsyncConnection) -> None:
         await connection.rollback()
 
 
-def import_command(settings: Settings) -> str:
+def import_command(settings: Settings, table_name: str | None) -> str:
     """The command that imports from the settings' database into itself; a password is to be filled in."""
     words = ["gearmand-py", "import", "--from", without_password(settings.database)]
-    for name in DATABASE_NAMES:
-        if value := getattr(settings, name):
-            words += [f"--{name.replace('_', '-')}", without_password(value) if name == "database" else value]
-    return shlex.join(words)
+    named = ["--table", table_name] if table_name else []
+    return shlex.join([*words, *named, *database_words(settings)])

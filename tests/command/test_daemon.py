@@ -3,6 +3,7 @@
 import os
 import select
 import signal
+import subprocess
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -116,6 +117,53 @@ def test_a_second_one_does_not_touch_the_first(gearmand_py: GearmandPy, place: P
     assert ended.status == CANNOT_START
     assert "Address already in use" in ended.stderr
     assert place.pid == pid
+
+
+def test_a_pid_file_is_its_servers(gearmand_py: GearmandPy, place: Place) -> None:
+    gearmand_py.run(*place.words)
+    pid = place.pid
+    words = [word for word in place.words if not word.startswith("--port")]
+    ended = gearmand_py.run(*words, "--port=0")
+    assert ended.status == CANNOT_START
+    assert f"--pid-file {place.pid_file} is that of process {pid}, which is running" in ended.stderr
+    assert place.pid == pid
+
+
+def test_a_pid_file_that_a_killed_server_left_is_taken_over(gearmand_py: GearmandPy, place: Place) -> None:
+    gearmand_py.run(*place.words)
+    pid = place.pid
+    os.kill(pid, signal.SIGKILL)
+    wait_until_gone(pid)
+    assert gearmand_py.run(*place.words).status == STOPPED
+    assert place.pid != pid
+
+
+@as_root
+@pytest.mark.parametrize("name", ["pid_file", "log"])
+def test_root_does_not_follow_a_link_of_the_users(gearmand_py: GearmandPy, place: Place, name: str) -> None:
+    precious = place.directory / "precious"
+    precious.write_text("x")
+    getattr(place, name).symlink_to(precious)
+    ended = gearmand_py.run(*place.words, "--user=nobody")
+    assert ended.status == CANNOT_START
+    assert "it is a link" in ended.stderr
+    assert (precious.read_text(), precious.stat().st_uid) == ("x", 0)
+
+
+def test_a_link_of_ones_own_is_followed(gearmand_py: GearmandPy, place: Place) -> None:
+    place.log.symlink_to(place.directory / "elsewhere.log")
+    assert gearmand_py.run(*place.words).status == STOPPED
+    assert "listening" in (place.directory / "elsewhere.log").read_text()
+
+
+def test_debians_way_to_stop_it(gearmand_py: GearmandPy, place: Place) -> None:
+    """Its script for gearmand has --exec, which sees the interpreter; docs/coming-from-gearmand.md says to name it."""
+    gearmand_py.run(*place.words)
+    pid = place.pid
+    stop = ["start-stop-daemon", "--stop", "--pidfile", str(place.pid_file), "--name", "gearmand-py", "--retry", "20"]
+    assert subprocess.run(stop, check=False).returncode == 0
+    assert not Path(f"/proc/{pid}").exists()
+    assert not place.pid_file.exists()
 
 
 def test_a_pid_file_that_cannot_be_written(gearmand_py: GearmandPy, place: Place) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
+from gearmand_py.server import gearmand_options
 from gearmand_py.server.cli import main
 from tests.command.running import WRONG_USAGE, GearmandPy
 
@@ -74,7 +75,7 @@ def test_how_much_is_logged(words: list[str], level: str) -> None:
         ("-q libsqlite3 --libsqlite3-db=/var/lib/g/queue.db", "sqlite:////var/lib/g/queue.db"),
         ("--queue-type=LIBSQLITE3 --libsqlite3-db=queue.db", "sqlite:///queue.db"),
         ("-q Postgres --libpq-conninfo=postgresql://ann@db/jobs", "postgresql://ann@db/jobs"),
-        ("-q postgres --libpq-conninfo=dbname=jobs", "postgresql://localhost/jobs"),
+        ("-q postgres --libpq-conninfo=host=db", "postgresql://db:5432"),
         ("-q MySQL --mysql-db=jobs --mysql-user=ann", "mysql://ann@localhost:3306/jobs"),
         ("-q mysql --mysql-host=db --mysql-port=3307 --mysql-db=jobs --mysql-user=ann", "mysql://ann@db:3307/jobs"),
     ],
@@ -87,16 +88,35 @@ def test_the_queue_becomes_a_database_url(words: str, database: str) -> None:
     ("conninfo", "database"),
     [
         ("host=db port=5433 dbname=jobs user=ann", "postgresql://ann@db:5433/jobs"),
-        (" host = db  dbname = 'my jobs' ", "postgresql://db/my jobs"),
-        (r"dbname='it\'s' user='a b'", "postgresql://a b@localhost/it%27s"),
-        ("hostaddr=10.0.0.1 dbname=jobs connect_timeout=3", "postgresql://10.0.0.1/jobs"),
-        ("hostaddr=10.0.0.1 host=db dbname=jobs", "postgresql://db/jobs"),
-        ("host=db user=ann", "postgresql://ann@db/ann"),
-        ("host=db dbname=jobs sslmode=require", "postgresql://db/jobs?sslmode=require"),
+        (" host = db  dbname = 'my jobs' ", "postgresql://db:5432/my jobs"),
+        (r"host=db dbname='it\'s' user='a b'", "postgresql://a b@db:5432/it%27s"),
+        ("hostaddr=10.0.0.1 dbname=jobs connect_timeout=3", "postgresql://10.0.0.1:5432/jobs"),
+        ("hostaddr=10.0.0.1 host=db dbname=jobs", "postgresql://db:5432/jobs"),
+        ("host=db user=ann", "postgresql://ann@db:5432/ann"),
+        ("host=db dbname=jobs sslmode=require", "postgresql://db:5432/jobs?sslmode=require"),
     ],
 )
 def test_the_connection_string_of_libpq(conninfo: str, database: str) -> None:
     assert settings("-q", "Postgres", "--libpq-conninfo", conninfo)["database"] == database
+
+
+def test_a_path_is_the_unix_socket_of_postgresql(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gearmand_options, "SOCKET_FOLDERS", ("/no/such", str(tmp_path)))
+    words = ("-q", "Postgres", "--libpq-conninfo")
+    folder = str(tmp_path).replace("/", "%2F")
+    assert settings(*words, "dbname=x port=5433")["database"] == "postgresql://localhost:5433/x"
+    (tmp_path / ".s.PGSQL.5433").touch()
+    assert settings(*words, "dbname=x port=5433")["database"] == f"postgresql:///x?host={folder}&port=5433"
+    assert (
+        settings(*words, f"host={tmp_path} user=a dbname=x")["database"] == f"postgresql://a@/x?host={folder}&port=5432"
+    )
+
+
+def test_the_nearer_of_two_names_of_a_database_wins() -> None:
+    environment = {"GEARMAND_QUEUE_TYPE": "builtin"}
+    assert settings("--database", "sqlite:///x", environment=environment)["database"] == "sqlite:///x"
+    environment = {"GEARMAND_DATABASE": "sqlite:///x"}
+    assert settings("-q", "builtin", environment=environment)["database"] == "builtin"
 
 
 def test_a_user_of_mysql_who_is_not_named_is_our_own() -> None:
@@ -141,6 +161,7 @@ def test_tables_are_made_as_gearmand_makes_its_own() -> None:
         (["-q", "MySQL"], "--queue-type MySQL needs --mysql-db"),
         (["-q", "builtin", "--database", "sqlite:///x"], "--database and --queue-type both name a database"),
         (["-q", "Postgres", "--libpq-conninfo", "db"], "--libpq-conninfo is not of the form: host=db dbname=jobs"),
+        (["-q", "Postgres", "--libpq-conninfo", "options=x"], "--libpq-conninfo: options= has no counterpart here"),
         (["-q", "Postgres", "--libpq-conninfo", "port=x"], "--libpq-conninfo: port=x is no number"),
         (["--ssl"], "TLS"),
     ],
@@ -184,6 +205,7 @@ def test_a_comment_may_come_first(conf: Path) -> None:
         ("--port=1 4730", "'4730' is no option"),
         ("--config-file=x", "--config-file has no place in a file"),
         ("--check-config", "--check-config has no place in a file"),
+        ("--help", "--help has no place in a file"),
     ],
 )
 def test_wrong_words_in_a_file_of_gearmands(conf: Path, text: str, message: str) -> None:
@@ -216,6 +238,13 @@ def test_a_queue_that_keeps_nothing_says_so(gearmand_py: GearmandPy) -> None:
     client = gearmand_py.at(port)
     assert client.output("submit", "--background", "reverse", "abc").startswith("H:")
     assert "reverse" in client.output("status")
+
+
+def test_options_of_a_queue_that_is_not_named(gearmand_py: GearmandPy, tmp_path: Path) -> None:
+    database = f"sqlite:///{tmp_path}/queue.db"
+    server = gearmand_py.start("-p", "0", "--mysql-host", "db", "--libsqlite3-db=x", "--database", database)
+    server.expect_error(rb"--libsqlite3-db, --mysql-host: without effect, since no --queue-type is given\n")
+    server.expect_error(rb"listening on")
 
 
 @pytest.mark.parametrize("command", ["migrate"])

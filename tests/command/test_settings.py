@@ -12,6 +12,7 @@ from click.testing import CliRunner
 from gearmand_py.server.cli import main
 from tests.command.running import WRONG_USAGE, Ended, GearmandPy
 
+COMMANDS: Final = ["migrate", "submit", "work", "status", "workers", "jobs", "cancel", "ping", "import"]
 LINE: Final = re.compile(r"(\S+) = (.*)  # (command line|environment|configuration file|default)")
 
 
@@ -176,6 +177,23 @@ def test_a_wrong_variable_names_itself(gearmand_py: GearmandPy) -> None:
     assert "GEARMAND_PORT" in ended.stderr
 
 
+@pytest.mark.parametrize("listen", ["", " "])
+def test_a_server_listens_somewhere(listen: str) -> None:
+    assert "--listen names no address" in complaint("--check-config", f"--listen={listen}")
+
+
+@pytest.mark.parametrize("database", ["host=db password=s3cret", "mysql://ann:s3cret@db/x y z?", "s3cret:x@y"])
+def test_what_may_be_a_password_is_not_shown(gearmand_py: GearmandPy, database: str) -> None:
+    ended = gearmand_py.run("--check-config", "--database", database)
+    assert "s3cret" not in ended.stderr + ended.stdout.decode()
+
+
+def test_a_slash_too_few(gearmand_py: GearmandPy) -> None:
+    ended = gearmand_py.run("--check-config", "--database", "sqlite://tmp/x.db")
+    assert ended.status != 0
+    assert "tmp: is taken for a host: write sqlite:///relative.db or sqlite:////absolute.db" in ended.stderr
+
+
 def test_a_database_url_that_cannot_be_is_no_fine_configuration(gearmand_py: GearmandPy) -> None:
     ended = gearmand_py.run("--check-config", "--database", "queue.db")
     assert ended.status != 0
@@ -196,10 +214,10 @@ def test_the_help_lists_the_options_and_the_commands(gearmand_py: GearmandPy) ->
     assert "--job-retries" in page
     assert "GEARMAND_JOB_RETRIES" in page
     listed = re.findall(r"^  ([a-z]+)  ", page.partition("\nCommands:\n")[2], re.MULTILINE)
-    assert listed == ["migrate", "submit", "work", "status", "workers", "jobs", "cancel", "ping"]
+    assert listed == COMMANDS
 
 
-@pytest.mark.parametrize("command", ["migrate", "submit", "work", "status", "workers", "jobs", "cancel", "ping"])
+@pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_has_a_help_page_with_its_exit_status(command: str) -> None:
     page = CliRunner().invoke(main, [command, "--help"], prog_name="gearmand-py").stdout
     assert page.startswith(f"Usage: gearmand-py {command} ")

@@ -105,6 +105,15 @@ def test_it_tells_that_it_lives(gearmand_py: GearmandPy, manager: Manager) -> No
     assert sum(lines[0] == "READY=1" for lines in told) == 1
 
 
+@pytest.mark.parametrize("variables", [{"WATCHDOG_USEC": "soon"}, {"LISTEN_FDS": "x"}, {"WATCHDOG_PID": "1"}])
+def test_variables_that_make_no_sense_are_not_obeyed(
+    gearmand_py: GearmandPy, manager: Manager, variables: dict[str, str]
+) -> None:
+    environment = {"NOTIFY_SOCKET": str(manager.path), **variables}
+    gearmand_py.start("-p", "0", "-q", "builtin", environment=environment)
+    assert manager.told()[0] == "READY=1"
+
+
 def test_it_is_silent_when_it_hangs(gearmand_py: GearmandPy, manager: Manager) -> None:
     environment = {"NOTIFY_SOCKET": str(manager.path), "WATCHDOG_USEC": "100000"}
     server = gearmand_py.start("-p", "0", "-q", "builtin", environment=environment)

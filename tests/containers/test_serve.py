@@ -111,6 +111,13 @@ def test_the_variables_of_gearmands_image(container: MakeContainer, tmp_path: Pa
 
 
 def test_our_variables_win(container: MakeContainer) -> None:
+    named = (
+        "--env=QUEUE_TYPE=mysql",
+        "--env=GEARMAND_DATABASE=sqlite:////tmp/x.db",
+        "--env=GEARMAND_PORT=tcp://10.0.0.1",
+    )
+    found = shown_settings(container, options=named)
+    assert (found["database"], found["port"]) == ('"sqlite:////tmp/x.db"', "4730")
     both = ("--env=VERBOSE=DEBUG", "--env=GEARMAND_VERBOSE=ERROR", "--env=JOB_RETRIES=3", "--env=MYSQL_HOST=db")
     found = shown_settings(container, options=both)
     assert (found["verbose"], found["job-retries"]) == ('"ERROR"', "3")
@@ -127,15 +134,23 @@ def test_its_file_and_its_name(container: MakeContainer, tmp_path: Path) -> None
 def test_root_becomes_another_user(container: MakeContainer, volume: str) -> None:
     may = ("SETUID", "SETGID", "CHOWN", "DAC_OVERRIDE")
     options = ("--user=0", *(f"--cap-add={one}" for one in may), "--tmpfs=/run/own:uid=0,mode=0755")
-    words = ("--user=gearmand", "--pid-file=/run/own/pid", "--database=sqlite:////var/lib/gearmand-py/queue.db")
-    server = container(*words, options=(volume, *options))
-    server.serve()
+    words = (
+        "--user=gearmand",
+        "--pid-file=/run/own/pid",
+        "--log-file=/run/own/log",
+        "--database=sqlite:////var/lib/gearmand-py/queue.db",
+    )
+    server = container(*words, options=(volume, *options, *QUICK_LOOKS))
+    server.start()
+    expect_health(server, "healthy")
     status = docker("exec", server.id, "cat", "/proc/1/status").output()
     ids = {name: value.split() for name, _, value in (line.partition(":") for line in status.splitlines())}
     assert set(ids["Uid"] + ids["Gid"] + ids["Groups"]) == {"10001"}
     assert ids["CapEff"] == ["0000000000000000"]
-    owners = docker("exec", server.id, "stat", "-c", "%u", "/var/lib/gearmand-py/queue.db", "/run/own/pid").output()
+    owners = docker("exec", server.id, "stat", "-c", "%u", "/var/lib/gearmand-py/queue.db", "/run/own/log").output()
     assert owners.split() == ["10001", "10001"]
+    # Scripts of root's act on it.
+    assert docker("exec", server.id, "stat", "-c", "%u", "/run/own/pid").output() == "0"
     assert server.stop() == STOPPED
 
 

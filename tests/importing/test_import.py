@@ -188,12 +188,36 @@ def delete_all(queue: Queue) -> None:
         queue.query("DELETE FROM gearman_job")
 
 
+def test_again_takes_what_has_come_since(gearmand_py: GearmandPy, file_source: Legacy, queue: Queue) -> None:
+    """The way back to gearmand, and over again: what has been run meanwhile does not come back."""
+    file_source.make(job(b"u1"), job(b""))
+    assert run_import(gearmand_py, file_source, queue).status == DONE
+    delete_all(queue)
+    file_source.add([job(b"u2")])
+    again = run_import(gearmand_py, file_source, queue)
+    assert again.status == DONE
+    assert b": 3 rows read, 3 imported, 0 refused\n" in again.stdout
+    assert [job.unique for job in jobs(queue)] == [b"u2"]
+    assert b"imported completely" in run_import(gearmand_py, file_source, queue).stdout
+
+
+def test_a_complete_import_and_then_other_jobs(gearmand_py: GearmandPy, file_source: Legacy, queue: Queue) -> None:
+    file_source.make(job(b"u1"), job(b"u2"))
+    assert run_import(gearmand_py, file_source, queue).status == DONE
+    in_file(Path(str(file_source.url.database)), "DELETE FROM gearman_queue")
+    file_source.add([job(b"u3"), job(b"u4")])
+    again = run_import(gearmand_py, file_source, queue)
+    assert (again.status, again.stdout) == (NOT_ALL, b"")
+    assert "was complete, and the source has changed since (other rows now)" in again.stderr
+    assert [job.unique for job in jobs(queue)] == [b"u1", b"u2"]
+    assert run_import(gearmand_py, file_source, queue, "--restart").status == DONE
+    assert [job.unique for job in jobs(queue)] == [b"u1", b"u2", b"u3", b"u4"]
+
+
 def test_anew_leaves_out_what_is_in_the_queue(gearmand_py: GearmandPy, file_source: Legacy, queue: Queue) -> None:
     file_source.make(job(b"u1"), job(b"u2"), job(b"-"))
     assert run_import(gearmand_py, file_source, queue).status == DONE
     file_source.add([job(b"u3")])
-    finished = run_import(gearmand_py, file_source, queue)
-    assert b"it has 4 rows now: --restart imports those that are not in the queue\n" in finished.stdout
     anew = run_import(gearmand_py, file_source, queue, "--restart")
     assert anew.status == DONE
     assert b": 4 rows read, 1 imported, 3 in the queue already, 0 refused\n" in anew.stdout

@@ -146,11 +146,12 @@ def cut_short(gearmand_py: GearmandPy, source: Legacy, queue: Queue) -> int:
 @pytest.mark.parametrize(
     ("change", "told"),
     [
-        ("DELETE FROM gearman_queue WHERE rowid = 1", f"({ROWS:,} rows then, {ROWS - 1:,} now)"),
+        ("DELETE FROM gearman_queue WHERE rowid > 5", "were done, 5 are there)"),
+        ("DELETE FROM gearman_queue WHERE rowid = 1", "(other rows now)"),
         ("UPDATE gearman_queue SET data = 'other' WHERE rowid = 2", "(other rows now)"),
         ("UPDATE gearman_queue SET rowid = 1000000 WHERE rowid = 3", "(other rows now)"),
     ],
-    ids=["fewer", "other", "in another order"],
+    ids=["few are left", "one is gone", "other data", "in another order"],
 )
 def test_a_source_that_has_changed_is_not_gone_on_with(
     gearmand_py: GearmandPy, file_source: Legacy, file_queue: Queue, change: str, told: str
@@ -160,7 +161,8 @@ def test_a_source_that_has_changed_is_not_gone_on_with(
     in_file(Path(str(file_source.url.database)), change)
     ended = run_import(gearmand_py, file_source, file_queue)
     assert (ended.status, ended.stdout) == (NOT_ALL, b"")
-    assert f"was cut short after {done:,} rows, and the source has changed since {told}" in ended.stderr
+    assert f"was cut short after {done:,} rows, and the source has changed since " in ended.stderr
+    assert told in ended.stderr
     assert "--restart begins anew" in ended.stderr
     assert len(jobs(file_queue)) == done
 

@@ -22,22 +22,22 @@ from tests.importing.legacy import Legacy, job
 INSTEAD = "stop that one, and import them with gearmand-py import --from "
 
 
-def settings_for(source: Legacy) -> Settings:
+def settings_for(source: Legacy, *words: str) -> Settings:
     """A server's, with its queue in gearmand's database."""
-    context = main.make_context("gearmand-py", ["--database", source.text], resilient_parsing=False)
+    context = main.make_context("gearmand-py", ["--database", source.text, *words], resilient_parsing=False)
     return config.settings_from(context.params)
 
 
 @asynccontextmanager
-async def told(source: Legacy) -> AsyncIterator[list[str]]:
-    settings = settings_for(source)
+async def told(source: Legacy, *words: str) -> AsyncIterator[list[str]]:
+    settings = settings_for(source, *words)
     async with make_storage(settings) as storage:
         await upgrade(storage.engine, storage.tables)
         yield await unimported(settings, storage)
 
 
-async def lines(source: Legacy) -> list[str]:
-    async with told(source) as found:
+async def lines(source: Legacy, *words: str) -> list[str]:
+    async with told(source, *words) as found:
         return found
 
 
@@ -57,7 +57,19 @@ async def test_jobs_are_told_until_they_are_imported(gearmand_py: GearmandPy, so
     assert run_import(gearmand_py, source, queue).status == DONE
     assert await lines(source) == []
     source.add([job(b"3")])
-    assert len(await lines(source)) == 1
+    (line,) = await lines(source)
+    assert "holds 3 jobs of the C gearmand, of which 2 are done already" in line
+
+
+async def test_a_table_of_ones_own(source: Legacy) -> None:
+    """--mysql-table=mails and the like: the prefix is `mails_`, and other queues there are other servers'."""
+    source.make(job(b"1"))
+    assert await lines(source, "--table-prefix", "mails_") == []
+    source.execute(f"CREATE TABLE mails AS SELECT * FROM {source.table}")
+    (line,) = await lines(source, "--table-prefix", "mails_")
+    assert "mails holds a job of the C gearmand" in line
+    assert "--table mails " in line
+    assert "--table-prefix mails_" in line
 
 
 async def test_an_import_that_was_cut_short(gearmand_py: GearmandPy, source: Legacy) -> None:
