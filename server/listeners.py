@@ -102,13 +102,15 @@ def resolve(host: str, port: int) -> list[tuple[socket.AddressFamily, str]]:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     except (socket.gaierror, UnicodeError) as error:
         where, reason = shown_address(host, port), getattr(error, "strerror", None) or "it is no host name"
-        raise StartError(f"cannot listen on {where}: {reason}; give --listen an address of this host") from None
+        remedy = "the port goes into --port" if host.count(":") == 1 else "give --listen an address of this host"
+        raise StartError(f"cannot listen on {where}: {reason}; {remedy}") from None
     return list(dict.fromkeys((family, str(address[0])) for family, _, _, _, address in found))
 
 
 def tcp_socket(settings: Settings, family: socket.AddressFamily, address: tuple[str, int]) -> socket.socket:
     """Raises OSError."""
-    both = address[0] == "::" and "0.0.0.0" not in settings.listen and socket.has_dualstack_ipv6()
+    alone = all(other == "::" or unix_path(other) for other in settings.listen)
+    both = address[0] == "::" and alone and socket.has_dualstack_ipv6()
     listening = socket.create_server(address, family=family, backlog=settings.backlog, dualstack_ipv6=both)
     tune(listening, settings)
     return listening

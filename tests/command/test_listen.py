@@ -60,6 +60,7 @@ def test_a_name_stands_for_all_its_addresses_here(gearmand_py: GearmandPy) -> No
         (["-L", "::1"], ["::1"]),
         (["-L", "::"], ["::1", HOST]),
         (["-L", "::", "-L", "0.0.0.0"], ["::1", HOST]),
+        (["-L", "::", "-L", "127.0.0.1"], ["::1", HOST]),
     ]
     if HAS_IPV6
     else [(["-L", "0.0.0.0"], [HOST])],
@@ -68,6 +69,12 @@ def test_ipv6_and_all_addresses(gearmand_py: GearmandPy, words: list[str], where
     server = gearmand_py.start(*NO_STORE, "-p", "0", *words)
     port = int(addresses(server)[0].rpartition(":")[2])
     assert all(answers(host, port) for host in where)
+
+
+def test_a_port_in_the_address(gearmand_py: GearmandPy) -> None:
+    ended = gearmand_py.run(*NO_STORE, "-L", "127.0.0.1:4731")
+    assert ended.status == CANNOT_START
+    assert ended.stderr.endswith("; the port goes into --port\n")
 
 
 # ---- Unix sockets
