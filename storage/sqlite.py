@@ -237,6 +237,8 @@ def file_of(url: URL) -> Path:
     """The file that a URL names. Raises StorageError."""
     wanted = "use sqlite:////absolute/path or sqlite:///relative/path"
     url = url.set(drivername="sqlite")  # as people write it
+    if url.host:
+        raise StorageError(f"{url} has a host, {url.host}, where a file needs one slash more: {wanted}")
     if not url.database or not Path(url.database).name or url.database == ":memory:" or url.query:
         raise StorageError(f"{url} does not name a file: {wanted}")
     try:

@@ -75,8 +75,6 @@ def parse(database: str) -> URL:
         driver = DRIVERS[name][0]
     if importlib.util.find_spec(driver) is None:
         raise StorageError(f"{url.drivername}: the driver is not installed: pip install {driver}")
-    if name == "sqlite" and url.host:
-        raise StorageError(f"{url.host}: is taken for a host: write sqlite:///relative.db or sqlite:////absolute.db")
     if password := url.query.get("password"):  # libpq's way; messages hide what is in the usual place
         url = url.difference_update_query(["password"]).set(password=str(password))
     return url.set(drivername=f"{name}+{driver}")
