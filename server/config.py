@@ -254,7 +254,7 @@ DATABASE_NAMES: Final = ("database", "database_password_file", "database_schema"
 def settings_from(params: dict[str, Any]) -> Settings:
     """The settings among a command's parameters. Raises click.BadParameter for what no single option can tell."""
     chosen = Settings(**{**{field.name: params[field.name] for field in fields(Settings)}, **derived(params)})
-    if not any(address.strip() for address in chosen.listen):
+    if not chosen.listen or not all(address.strip() for address in chosen.listen):  # an empty one would be all
         raise click.BadParameter("--listen names no address")
     if not 12 <= chosen.max_packet_size <= LARGEST_PACKET:
         raise click.BadParameter(f"--max-packet-size must be between 12 and {LARGEST_PACKET} bytes")

@@ -44,9 +44,17 @@ def serve_after(notes: Sequence[str], settings: Settings, listening: list[socket
 
 
 def give_up_root(user: pwd.struct_passwd, made: Sequence[str]) -> None:
-    """Become the user, with what root has made for it. The pid file stays root's: scripts of root's act on it."""
-    for path in made:
-        hand_over(path, user)
-    for file in log_files():
-        file.hand_over(user.pw_uid, user.pw_gid)
-    become(user)
+    """Become the user, with what root has made for it. The pid file stays root's: scripts of root's act on it.
+
+    Raises StartError.
+    """
+    try:
+        for path in made:
+            hand_over(path, user)
+        for file in log_files():
+            file.hand_over(user.pw_uid, user.pw_gid)
+        become(user)
+    except PermissionError:  # root in a container is not always allowed what root is
+        raise StartError(
+            f"cannot become --user {user.pw_name}: it takes the capabilities SETUID, SETGID and CHOWN"
+        ) from None

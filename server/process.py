@@ -6,6 +6,7 @@ import os
 import pwd
 import resource
 import signal
+import stat
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -61,6 +62,10 @@ def locked(path: str, flag: int) -> int:
     except OSError as error:
         reason = "it is a link" if error.errno == errno.ELOOP else error.strerror
         raise StartError(f"cannot write --pid-file {path}: {reason}") from None
+    found = os.fstat(file)
+    if not stat.S_ISREG(found.st_mode) or found.st_nlink > 1:  # it is emptied now, and removed in the end
+        os.close(file)
+        raise StartError(f"cannot write --pid-file {path}: it is not a file of its own; leave the option out for none")
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -69,7 +74,10 @@ def locked(path: str, flag: int) -> int:
         raise StartError(
             f"--pid-file {path} is that of process {other}, which is running: stop it, or give this server another"
         ) from None
-    return file
+    if os.fstat(file).st_nlink:
+        return file
+    os.close(file)  # its server has just removed it
+    return locked(path, flag)
 
 
 # ---- user

@@ -173,6 +173,19 @@ def test_a_pid_file_that_cannot_be_written(gearmand_py: GearmandPy, place: Place
     assert f"cannot write --pid-file {place.pid_file}: Is a directory" in ended.stderr
 
 
+def test_a_pid_file_that_is_no_file_of_its_own(gearmand_py: GearmandPy, place: Place) -> None:
+    """It would be emptied, and removed in the end: a device, or another name of a file that is dear to somebody."""
+    precious = place.directory / "precious"
+    precious.write_text("x")
+    place.pid_file.hardlink_to(precious)
+    for path in (place.pid_file, Path(os.devnull)):
+        ended = gearmand_py.run(*place.words, f"--pid-file={path}")
+        assert ended.status == CANNOT_START
+        assert f"cannot write --pid-file {path}: it is not a file of its own" in ended.stderr
+        assert path.exists()
+    assert precious.read_text() == "x"
+
+
 def test_a_pid_file_in_the_foreground(gearmand_py: GearmandPy, place: Place) -> None:
     words = [word for word in place.words if word != "--daemon" and not word.startswith("--log-file")]
     server = gearmand_py.start(*words)

@@ -180,6 +180,7 @@ def test_a_wrong_variable_names_itself(gearmand_py: GearmandPy) -> None:
 @pytest.mark.parametrize("listen", ["", " "])
 def test_a_server_listens_somewhere(listen: str) -> None:
     assert "--listen names no address" in complaint("--check-config", f"--listen={listen}")
+    assert "--listen names no address" in complaint("--check-config", "--listen=::1", f"--listen={listen}")
 
 
 @pytest.mark.parametrize("database", ["host=db password=s3cret", "mysql://ann:s3cret@db/x y z?", "s3cret:x@y"])

@@ -154,6 +154,14 @@ def test_root_becomes_another_user(container: MakeContainer, volume: str) -> Non
     assert server.stop() == STOPPED
 
 
+def test_root_that_may_not_become_another(container: MakeContainer) -> None:
+    process = container("--user=gearmand", options=("--user=0",)).start()
+    assert process.wait() == CANNOT_START
+    said = "gearmand-py: cannot become --user gearmand: it takes the capabilities SETUID, SETGID and CHOWN\n"
+    assert process.stderr.endswith(said)
+    assert "Traceback" not in process.stderr
+
+
 def test_a_volume_of_somebody_else_is_told_in_a_line(container: MakeContainer) -> None:
     process = container(options=("--tmpfs=/var/lib/gearmand-py:uid=0,mode=0755",)).start()
     assert process.wait() == CANNOT_START
