@@ -68,7 +68,9 @@ class Admin:
 
     def priority_status(self, _peer: Peer, _words: list[bytes]) -> bytes:
         """function, high, normal, low, workers: queued only"""
-        return listing((f.name, *(q.size for q in f.queues), len(f.workers)) for f in self.broker.functions.values())
+        return listing(
+            (f.name, *(q.size + q.tailed for q in f.queues), len(f.workers)) for f in self.broker.functions.values()
+        )
 
     def workers(self, _peer: Peer, _words: list[bytes]) -> bytes:
         """FD IP ID : functions; every connection, latest CAN_DO first"""

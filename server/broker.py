@@ -3,8 +3,8 @@
 Theory of operation. A job is in one of these states, which its fields tell:
 
     held      batch set, not queued            in a batch; nobody may run it or know of it yet
-    delayed   in `delayed`                     committed; its time has not come
-    waiting   queued                           in its function's queue for its priority
+    delayed   tailed, in the index's `later`   committed; its time has not come
+    waiting   queued, or tailed                in its function's queue for its priority
     running   worker set                       handed out; still a row in the table
     (gone)    not in `jobs`                    finished, cancelled, dropped, refused, or dead
 
@@ -20,20 +20,24 @@ Rules: a background job is never handed out before its batch is committed. A bac
 through `_leave` (finished, cancelled) and is never dropped because somebody went away. One live job for each function
 and coalesce key. What is sent to a peer goes to `peer.tail` (the fence, see peers.py), and the peer to `dirty`.
 
+Which jobs there are, and which of them are in memory, is the index's (index.py). A `tailed` job's place is a bare id.
+
 The shell calls `tick` with the clocks at the start of each event, `take_batch`, `committed` and `refused` for the
-journal, and `connect` and `disconnect`. Handlers of packets are in dispatch.py; who can do what, and who sleeps, is in
-workforce.py.
+journal, `arrived` with rows that the index wants, and `connect` and `disconnect`. Handlers of packets are in
+dispatch.py; who can do what, and who sleeps, is in workforce.py.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from enum import Enum
+from itertools import chain
 from typing import Final
 
 from gearmand_py.server import packets
 from gearmand_py.server.batch import Batch
 from gearmand_py.server.errors import RequestError
 from gearmand_py.server.ids import Ids, id_of
-from gearmand_py.server.jobs import Function, Job, coalesce_key
+from gearmand_py.server.index import Fetch, Index
+from gearmand_py.server.jobs import Function, Job, JobQueue, coalesce_key
 from gearmand_py.server.packets import NO_JOB_PACKET, RESPONSE, pack
 from gearmand_py.server.peers import Outgoing, Peer
 from gearmand_py.server.schedule import Schedule
@@ -63,22 +67,29 @@ class Broker:
     """
 
     def __init__(
-        self, ids: Ids, handle_prefix: bytes, *, node: int = 0, job_retries: int = UNLIMITED, worker_wakeup: int = 0
+        self,
+        ids: Ids,
+        handle_prefix: bytes,
+        *,
+        node: int = 0,
+        job_retries: int = UNLIMITED,
+        worker_wakeup: int = 0,
+        index: Index | None = None,
     ) -> None:
         self.ids = ids
         self.node = node
         self.prefix = handle_prefix
         self.job_retries = job_retries
         self.workforce = Workforce(self.send, worker_wakeup)
-        self.functions: dict[bytes, Function] = {}
-        self.jobs: dict[int, Job] = {}
-        self.dead: set[int] = set()
+        self.index = index or Index()
+        self.functions = self.index.functions
+        self.jobs = self.index.jobs
+        self.dead: set[int] = set()  # jobs whose death is not in the table yet
         self.peers: dict[Peer, None] = {}
         self.dirty: list[Peer] = []  # peers with something to flush
         self.batch = Batch(1)  # the open one
         self.underway: list[Batch] = []  # taken and not settled, the oldest first
-        self.delayed = Schedule()  # by wall clock
-        self.timeouts = Schedule()  # by monotonic clock
+        self.timeouts = Schedule()  # when running jobs take too long, by monotonic clock
         self.now = 0.0
         self.wall = 0.0
 
@@ -89,8 +100,10 @@ class Broker:
         self.now = now
         self.wall = wall
         self.ids.advance(int(wall * 1000))
-        if self.delayed:
-            self._release_delayed(wall)
+        index = self.index
+        index.wall = max(index.wall, wall)
+        if index.later:
+            self._wake_for(index.release_due())
         if self.timeouts:
             for id_ in self.timeouts.take_due(now):
                 self._take_back(self.jobs[id_])
@@ -98,45 +111,31 @@ class Broker:
     @property
     def scheduled(self) -> bool:
         """Something is due at some time."""
-        return bool(self.delayed or self.timeouts)
+        return bool(self.timeouts or self.index.later)
 
     def next_deadline(self, now: float, wall: float) -> float:
         """Seconds until `tick` has something to do; infinity when nothing is scheduled."""
-        return max(0.0, min(self.delayed.next() - wall, self.timeouts.next() - now))
-
-    def _release_delayed(self, wall: float) -> None:
-        for id_ in self.delayed.take_due(wall):
-            self._make_runnable(self.jobs[id_])
+        return max(0.0, min(self.index.later.next() - wall, self.timeouts.next() - now))
 
     def unfinished(self) -> int:
         """Jobs that run, and those that wait where a connected worker can have them."""
-        return sum(f.running + (f.waiting if f.workers else 0) for f in self.functions.values())
+        return sum(f.running + (f.waiting + f.behind if f.workers else 0) for f in self.functions.values())
 
-    # ---- restart
+    # ---- the table's side
 
-    def restore(self, record: JobRecord) -> None:
-        """Take up a row of the table. Rows come in id order, before anybody is connected."""
-        self.ids.observe(record.id)
-        if record.run_at == DEAD:
-            self.dead.add(record.id)
-            return
-        function = self.function(record.function)
-        job = Job(
-            record.id,
-            function,
-            record.unique or b"",
-            record.priority,
-            True,
-            record.data,
-            record.run_at,
-            record.reducer,
-            record.attempts,
-        )
-        self.jobs[job.id] = job
-        function.total += 1
-        if key := job.coalesce_key:
-            function.uniques.setdefault(key, job)
-        self._start_waiting(job)
+    def looking_up(self) -> None:
+        """Rows are about to be looked up for packets: of some jobs that are over they may still be there."""
+        leaving = chain.from_iterable(batch.deletes for batch in (*self.underway, self.batch))
+        self.index.looking_up(chain(leaving, self.dead))
+
+    def arrived(self, fetch: Fetch, records: Iterable[JobRecord]) -> int:
+        """What the index wanted was read; returns how many of the rows were gone."""
+        ready, lost = self.index.arrived(fetch, records)
+        self._wake_for(ready)
+        for job in lost:
+            self._tell_failed(job)
+            self._forget(job)
+        return len(lost)
 
     # ---- the journal's side
 
@@ -150,22 +149,31 @@ class Broker:
     def committed(self, batch: Batch) -> None:
         """The batch is on disk: its jobs may run, those who wait may know."""
         self.underway.remove(batch)
-        woken: dict[Function, int] = {}
         for job in batch.adopted:
             job.batch = None
+        ready: dict[JobQueue, int] = {}
+        place = self.index.place
         for job in batch.inserts:
             if job.batch is batch:
                 job.batch = None
-                if job.run_at:
-                    self.delayed.add(job.id, job.run_at)
-                else:
-                    function = job.function
-                    function.queues[job.priority].push(job)
-                    woken[function] = woken.get(function, 0) + 1
-        for function, count in woken.items():
-            if function.sleepers:
-                self.workforce.wake(function, count)
+                queue = job.function.queues[job.priority]
+                if job.run_at and self.index.is_to_come(job.run_at):
+                    self.index.delay(job)
+                elif place(queue, job):
+                    ready[queue] = ready.get(queue, 0) + 1
+        for queue in ready:
+            self.index.grown(queue)
+        self._wake_for(ready)
+        self._bury_written(batch)
+        self.index.trim()
         self._release(batch)
+
+    def _bury_written(self, batch: Batch) -> None:
+        """Those that have died are in the table only from now on."""
+        if self.dead:
+            written = self.dead.intersection(batch.updates, (job.id for job in batch.adopted))
+            self.dead -= written
+            self.index.dead_rows += len(written)
 
     def refused(self, batch: Batch, reason: str, *, unknown: bool) -> None:
         """The batch's rows were not stored: their submitters get ERROR.
@@ -201,9 +209,9 @@ class Broker:
         """A job lost its row: it goes on in the foreground if somebody waits for it."""
         job.background = False
         if job.clients:
-            if not job.queued and job.worker is None:
+            if not (job.queued or job.tailed) and job.worker is None:
                 self._make_runnable(job)
-        elif job.queued:
+        elif job.queued or job.tailed:
             self._drop(job)
         elif job.worker is None:
             self._leave(job)
@@ -226,8 +234,9 @@ class Broker:
         self.forget_abilities(peer)
         for job in peer.awaited:
             job.clients = [client for client in job.clients or () if client is not peer] or None
-            if job.clients is None and not job.background and job.queued:
+            if job.clients is None and not job.background and (job.queued or job.tailed):
                 self._drop(job)
+            self.index.release(job)
         peer.awaited.clear()
 
     def send(self, peer: Peer, packet: Outgoing) -> None:
@@ -244,14 +253,12 @@ class Broker:
 
     def function(self, name: bytes) -> Function:
         """The function of this name, made when it is new. Raises RequestError for a name that cannot be."""
-        function = self.functions.get(name)
-        if function is None:
+        if name not in self.functions:
             if not name:
                 raise RequestError("INVALID_PACKET", "Function name is empty")
             if len(name) > MAX_FUNCTION:
                 raise RequestError("ARGUMENT_TOO_LARGE", f"Function name is over {MAX_FUNCTION} bytes")
-            function = self.functions[name] = Function(name)
-        return function
+        return self.index.function(name)
 
     # ---- submitting
 
@@ -266,7 +273,10 @@ class Broker:
         run_at: int = RUN_AT_ONCE,
         reducer: bytes | None = None,
     ) -> None:
-        """A client submits a job; it is answered at once, or after the commit if the job is a background one."""
+        """A client submits a job; it is answered at once, or after the commit if the job is a background one.
+
+        Raises RequestError and NotResident.
+        """
         if len(unique) > MAX_UNIQUE:
             raise RequestError("ARGUMENT_TOO_LARGE", "Unique value too large")
         if reducer is not None and len(reducer) > MAX_FUNCTION:
@@ -274,7 +284,7 @@ class Broker:
         function = self.functions.get(name) or self.function(name)
         if unique:
             key = coalesce_key(unique, data)
-            if key is not None and (job := function.uniques.get(key)) is not None:
+            if key is not None and (job := self.index.same(function, key)) is not None:
                 self._join(peer, job, background)
                 return
         else:
@@ -283,10 +293,10 @@ class Broker:
         if 0 < limit <= function.total:
             raise RequestError("QUEUE_ERROR", "Job queue is full")
         job = Job(self.ids.take(), function, unique, priority, background, data, run_at, reducer)
-        self.jobs[job.id] = job
+        self.index.add(job)
         function.total += 1
         if key is not None:
-            function.uniques[key] = job
+            self.index.uniques.add(key, job)
         if background:
             batch = job.batch = self.batch
             batch.inserts.append(job)
@@ -324,23 +334,26 @@ class Broker:
 
     # ---- waiting
 
-    def _start_waiting(self, job: Job) -> None:
-        if job.run_at:
-            self.delayed.add(job.id, job.run_at)
-        else:
-            job.function.queues[job.priority].push(job)
+    def _wake_for(self, ready: Mapping[JobQueue, int]) -> None:
+        """So many more jobs of these queues can be handed out."""
+        for queue, count in ready.items():
+            if queue.function.sleepers:
+                self.workforce.wake(queue.function, count)
 
     def _make_runnable(self, job: Job) -> None:
         function = job.function
-        function.queues[job.priority].push(job)
-        if function.sleepers:
+        if self.index.place(function.queues[job.priority], job) and function.sleepers:
             self.workforce.wake(function, 1)
 
     # ---- workers
 
     def can_do(self, peer: Peer, name: bytes, seconds: float) -> None:
         """A worker can run a function, each job of it within `seconds` (0: no limit)."""
-        self.workforce.add(peer, self.function(name), seconds)
+        function = self.function(name)
+        self.workforce.add(peer, function, seconds)
+        if function.behind:
+            for queue in function.queues:
+                self.index.want(queue)
 
     def cannot_do(self, peer: Peer, name: bytes) -> None:
         """A worker can no longer run a function; what it ran of it goes back."""
@@ -371,6 +384,9 @@ class Broker:
         function.running += 1
         handle = b"%b%d" % (self.prefix, job.id)
         peer.running[handle] = job
+        queue = function.queues[job.priority]
+        if queue.tail is not None:
+            self.index.want(queue)
         if seconds := peer.functions[function]:
             self.timeouts.add(job.id, self.now + seconds)
         return handle, job
@@ -388,6 +404,9 @@ class Broker:
             return
         if job.background:
             self._note_update(job)
+        if job.partial:
+            self.index.returns(job)
+            return
         job.function.queues[job.priority].give_back(job)
         if job.function.sleepers:
             self.workforce.wake(job.function, 1)
@@ -444,15 +463,15 @@ class Broker:
     # ---- the end of a job
 
     def cancel(self, handle: bytes) -> Cancelled:
-        """Take a job out of queue and table.
+        """Take a job out of queue and table. Raises NotResident.
 
         The clients of a running one get WORK_FAIL and its late result is dropped.
         """
         id_ = id_of(handle)
-        if id_ in self.dead:
+        if id_ in self.dead or id_ in self.index.dead_visitors:
             self._bury(id_)
             return Cancelled.LEAVING
-        job = self.jobs.get(id_) if id_ is not None else None
+        job = self._look_up(id_, dead=True)
         if job is None or job.held:
             return Cancelled.UNKNOWN
         leaving = Cancelled.LEAVING if job.background else Cancelled.GONE
@@ -461,15 +480,16 @@ class Broker:
             worker.discarded.add(self._stop_running(job))
         elif job.queued:
             job.function.queues[job.priority].discard(job)
-        else:
-            self.delayed.discard(job.id)
         self._tell_failed(job)
         self._leave(job)
         return leaving
 
     def _bury(self, id_: int) -> None:
         """Remove a dead job's row, also if it is not written yet."""
-        self.dead.remove(id_)
+        if id_ not in self.dead:
+            self.index.dead_rows -= 1
+        self.dead.discard(id_)
+        self.index.dead_visitors.discard(id_)
         unwritten = [job for job in self.batch.adopted if job.id == id_]
         for job in unwritten:
             self.batch.forget(job)
@@ -478,7 +498,8 @@ class Broker:
 
     def _drop(self, job: Job) -> None:
         """A waiting foreground job that nobody waits for."""
-        job.function.queues[job.priority].discard(job)
+        if job.queued:
+            job.function.queues[job.priority].discard(job)
         self._leave(job)
 
     def _leave(self, job: Job) -> None:
@@ -491,14 +512,8 @@ class Broker:
         self._forget(job)
 
     def _forget(self, job: Job) -> None:
-        del self.jobs[job.id]
+        self.index.remove(job)
         job.batch = None
-        function = job.function
-        function.total -= 1
-        if job.unique:
-            key = job.coalesce_key
-            if key is not None and function.uniques.get(key) is job:
-                del function.uniques[key]
         if job.clients:
             for client in job.clients:
                 client.awaited.discard(job)
@@ -511,13 +526,17 @@ class Broker:
         return b"%b%d" % (self.prefix, job.id)
 
     def find(self, handle: bytes) -> Job | None:
-        """The job with this handle, given out before a restart or after."""
-        id_ = id_of(handle)
-        return self.jobs.get(id_) if id_ is not None else None
+        """The job with this handle, given out before a restart or after. Raises NotResident."""
+        return self._look_up(id_of(handle))
+
+    def _look_up(self, id_: int | None, *, dead: bool = False) -> Job | None:
+        if id_ is None:
+            return None
+        job = self.jobs.get(id_)
+        if job is None and id_ not in self.dead and self.ids.may_have_given(id_):
+            self.index.look_elsewhere(id_, dead=dead)
+        return job
 
     def find_unique(self, unique: bytes) -> Job | None:
-        """A job with this unique key, whatever its function."""
-        for function in self.functions.values():
-            if job := function.uniques.get(unique):
-                return job
-        return None
+        """A job with this unique key, whatever its function. Raises NotResident."""
+        return self.index.with_unique(unique) if unique else None

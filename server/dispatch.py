@@ -1,7 +1,7 @@
 """From packets to the broker: one dict of handlers, which is also the readable index of the protocol.
 
 A handler gets the peer and the body of a packet. It raises RequestError for what cannot be done; the shell tells the
-peer, and nothing else changes.
+peer, and nothing else changes. It raises NotResident before it has changed anything, and is called again (index.py).
 """
 
 from collections.abc import Callable
@@ -10,6 +10,7 @@ from gearmand_py.server import packets
 from gearmand_py.server.admin import Admin
 from gearmand_py.server.broker import Broker
 from gearmand_py.server.errors import RequestError
+from gearmand_py.server.index import UNLOADED
 from gearmand_py.server.jobs import HIGH, LOW, NORMAL, Job
 from gearmand_py.server.packets import RESPONSE, pack, response
 from gearmand_py.server.peers import Peer
@@ -178,12 +179,16 @@ class Dispatch:
         if grabbed := self.broker.grab(peer):
             handle, job = grabbed
             peer.tail.append(response(packets.JOB_ASSIGN, handle, job.function.name, job.data))
+            if len(job.data) >= UNLOADED:
+                self.broker.index.handed_out(job)
 
     def grab_uniq(self, peer: Peer, _body: bytes) -> None:
         """The worker wants a job, with its unique key."""
         if grabbed := self.broker.grab(peer):
             handle, job = grabbed
             peer.tail.append(response(packets.JOB_ASSIGN_UNIQ, handle, job.function.name, job.unique, job.data))
+            if len(job.data) >= UNLOADED:
+                self.broker.index.handed_out(job)
 
     def grab_all(self, peer: Peer, _body: bytes) -> None:
         """The worker wants a job, with its unique key, and its reducer if it has one."""
@@ -194,6 +199,8 @@ class Dispatch:
                 peer.tail.append(response(packets.JOB_ASSIGN_ALL, handle, name, job.unique, reducer, job.data))
             else:
                 peer.tail.append(response(packets.JOB_ASSIGN_UNIQ, handle, name, job.unique, job.data))
+            if len(job.data) >= UNLOADED:
+                self.broker.index.handed_out(job)
 
     def work_status(self, peer: Peer, body: bytes) -> None:
         """How far the job is: forwarded as it came, and kept."""

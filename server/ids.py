@@ -9,6 +9,7 @@ from typing import Final
 from gearmand_py.storage.base import ID_NODE_SHIFT, ID_TIME_SHIFT, id_floor
 
 SEQUENCE_MASK: Final = (1 << ID_NODE_SHIFT) - 1
+NODE_MASK: Final = (1 << ID_TIME_SHIFT) - 1 - SEQUENCE_MASK
 # libgearman keeps a handle in 64 bytes with its terminator; 20 of them are for the number and its colon.
 MAX_PREFIX: Final = 43
 
@@ -30,6 +31,10 @@ class Ids:
         """Never give an id at or below one that is already in the table."""
         if highest >= self._next:
             self._next = ((highest >> ID_TIME_SHIFT) + 1 << ID_TIME_SHIFT) | self._node << ID_NODE_SHIFT
+
+    def may_have_given(self, id_: int) -> bool:
+        """Whether it can be the id of a job of ours."""
+        return id_ < self._next and id_ & NODE_MASK == self._node << ID_NODE_SHIFT
 
     def take(self) -> int:
         """The next id. A full sequence borrows from the next millisecond."""

@@ -4,6 +4,7 @@ from collections import deque
 from heapq import heapify, heappop, heappush
 from typing import TYPE_CHECKING, Final
 
+from gearmand_py.server.tails import Tail
 from gearmand_py.storage.base import RUN_AT_ONCE, JobRecord
 
 if TYPE_CHECKING:
@@ -35,11 +36,13 @@ class Job:
         "data",
         "function",
         "id",
+        "partial",
         "priority",
         "queued",
         "reducer",
         "run_at",
         "status",
+        "tailed",
         "unique",
         "worker",
     )
@@ -65,7 +68,9 @@ class Job:
         self.run_at = run_at
         self.reducer = reducer
         self.attempts = attempts
-        self.queued = False  # waits in its function's queue
+        self.queued = False  # waits in its function's queue, to be handed out
+        self.tailed = False  # waits as a bare id: in the tail of its queue, or for its time
+        self.partial = False  # payload and reducer are in the table only
         self.batch: Batch | None = None  # the batch that will make its row durable; None once it has
         self.worker: Peer | None = None  # who runs it
         self.clients: list[Peer] | None = None  # who waits for its result, once for each submission
@@ -74,7 +79,7 @@ class Job:
     @property
     def held(self) -> bool:
         """Nobody may run it or know of it before its batch is committed."""
-        return self.batch is not None and not self.queued and self.worker is None
+        return self.batch is not None and not (self.queued or self.tailed) and self.worker is None
 
     @property
     def stored(self) -> bool:
@@ -111,15 +116,22 @@ def coalesce_key(unique: bytes, data: bytes) -> CoalesceKey:
 class JobQueue:
     """The waiting jobs of one function and priority, first in first out; those that came back go first, by id.
 
+    What can be handed out (`size` jobs) is in memory. Behind it are bare ids (`tailed` of them live), see index.py.
     A job that is taken out of the middle stays as a dead entry (`queued` is False) until it is met or swept.
     """
 
-    __slots__ = ("ready", "returned", "size")
+    __slots__ = ("after", "function", "loading", "priority", "ready", "returned", "size", "tail", "tailed")
 
-    def __init__(self) -> None:
+    def __init__(self, function: "Function", priority: int) -> None:
+        self.function = function
+        self.priority = priority
         self.ready: deque[Job] = deque()
         self.returned: list[tuple[int, Job]] = []  # a heap
         self.size = 0
+        self.tail: Tail | None = None  # ids behind `ready`; None when nothing is there or on its way into memory
+        self.after: Tail | None = None  # ids behind those that the start has not read yet
+        self.loading = False  # the first ids of the tail are being read
+        self.tailed = 0
 
     def push(self, job: Job) -> None:
         """Queue a new job."""
@@ -163,14 +175,13 @@ class JobQueue:
 
 
 class Function:
-    """A function: its queues, its unique keys, and the workers that can run it."""
+    """A function: its queues, and the workers that can run it."""
 
-    __slots__ = ("limits", "name", "queues", "running", "sleepers", "total", "uniques", "workers")
+    __slots__ = ("limits", "name", "queues", "running", "sleepers", "total", "workers")
 
     def __init__(self, name: bytes) -> None:
         self.name = name
-        self.queues = (JobQueue(), JobQueue(), JobQueue())
-        self.uniques: dict[bytes | tuple[bytes], Job] = {}
+        self.queues = (JobQueue(self, HIGH), JobQueue(self, NORMAL), JobQueue(self, LOW))
         self.total = 0  # jobs that are queued, delayed or running, or waiting for their commit
         self.running = 0
         self.workers: dict[Peer, None] = {}
@@ -182,3 +193,9 @@ class Function:
         """Jobs that a worker could have at once."""
         high, normal, low = self.queues
         return high.size + normal.size + low.size
+
+    @property
+    def behind(self) -> int:
+        """Jobs that wait as bare ids."""
+        high, normal, low = self.queues
+        return high.tailed + normal.tailed + low.tailed

@@ -77,6 +77,19 @@ class JobRecord(NamedTuple):
     data: bytes
 
 
+class Entry(NamedTuple):
+    """What the server's index keeps of a row."""
+
+    id: int
+    function: bytes
+    unique: bytes | None
+    priority: int
+    attempts: int
+    run_at: int
+    size: int  # bytes of the payload
+    data: bytes | None  # the payload of those that coalesce by it: where `unique` is `-`
+
+
 class Update(NamedTuple):
     """What may change in a row that is already there."""
 

@@ -10,6 +10,7 @@ what comes out is read through the codec from the client's side, so a test speak
 """
 
 from collections.abc import Iterable
+from math import inf
 from typing import Any, Final
 
 from gearmand_py.server import packets
@@ -20,9 +21,12 @@ from gearmand_py.server.codec import DEFAULT_MAX_PACKET, Connection
 from gearmand_py.server.dispatch import Dispatch
 from gearmand_py.server.errors import RequestError
 from gearmand_py.server.ids import Ids
+from gearmand_py.server.index import BARE_COST, JOB_COST, Index, NotResident, Sizes
+from gearmand_py.server.jobs import Job
 from gearmand_py.server.packets import REQUEST, RESPONSE
 from gearmand_py.server.peers import Peer
-from gearmand_py.storage.base import DEAD, Changes, JobRecord
+from gearmand_py.server.replay import Replay
+from gearmand_py.storage.base import DEAD, Changes, Entry, JobRecord
 
 PREFIX: Final = b"H:here:"
 START: Final = 1_750_000_000.0  # 2025-06-15 15:06:40 UTC, a Sunday
@@ -80,17 +84,33 @@ class Table:
         for row in changes.inserts:
             self.rows.setdefault(row.id, row)
 
+    def entries(self) -> list[Entry]:
+        """What an index is told of the rows, in id order."""
+        return [entry_of(row) for _, row in sorted(self.rows.items())]
+
     @property
     def data(self) -> list[bytes]:
         """The payloads of the rows that are to be run, in id order."""
         return [row.data for _, row in sorted(self.rows.items()) if row.run_at != DEAD]
 
 
+def entry_of(row: JobRecord) -> Entry:
+    """What an index is told of a row."""
+    data = row.data if row.unique == b"-" else None
+    return Entry(row.id, row.function, row.unique, row.priority, row.attempts, row.run_at, len(row.data), data)
+
+
 class Core:
     """A broker, its peers, its table and the clock."""
 
     def __init__(
-        self, *, job_retries: int = UNLIMITED, worker_wakeup: int = 0, max_packet: int = DEFAULT_MAX_PACKET
+        self,
+        *,
+        job_retries: int = UNLIMITED,
+        worker_wakeup: int = 0,
+        max_packet: int = DEFAULT_MAX_PACKET,
+        memory_limit: float = inf,
+        sizes: Sizes | None = None,
     ) -> None:
         self.table = Table()
         self.now = 1000.0
@@ -98,19 +118,38 @@ class Core:
         self._job_retries = job_retries
         self._worker_wakeup = worker_wakeup
         self._max_packet = max_packet
+        self._memory_limit = memory_limit
+        self._sizes = sizes
+        self.reading = True  # rows are read as soon as they are wanted
         self._start()
 
     def _start(self) -> None:
-        self.broker = Broker(Ids(0), PREFIX, job_retries=self._job_retries, worker_wakeup=self._worker_wakeup)
+        self.broker = Broker(
+            Ids(0),
+            PREFIX,
+            job_retries=self._job_retries,
+            worker_wakeup=self._worker_wakeup,
+            index=Index(self._memory_limit, sizes=self._sizes),
+        )
+        self.index = self.broker.index
         self.admin = Admin(self.broker, version="1.2.3", pid=6145, verbose="INFO")
         self.dispatch = Dispatch(self.broker, self.admin)
         self._inputs: dict[Peer, Connection] = {}
         self._outputs: dict[Peer, Connection] = {}
         self._sent: dict[Peer, bytes] = {}
         self.in_flight: tuple[Batch, Changes] | None = None
-        for _, row in sorted(self.table.rows.items()):
-            self.broker.restore(row)
         self.broker.tick(self.now, self.wall)
+        if self.table.rows:
+            self._replay()
+
+    def _replay(self) -> None:
+        """All the table's rows, at once."""
+        entries = self.table.entries()
+        self.broker.ids.observe(entries[-1].id)
+        replay = Replay(self.index, entries[-1].id)
+        replay.streamed(entries)
+        replay.finish()
+        self.read()
 
     # ---- connections
 
@@ -161,6 +200,18 @@ class Core:
             self.dispatch.handlers.get(kind, self.dispatch.unexpected)(peer, body)
         except RequestError as error:
             peer.tail.append(packets.error(error.code, error.text))
+        except NotResident as miss:
+            self.broker.looking_up()
+            rows = [self.table.rows[id_] for id_ in miss.ids if id_ in self.table.rows]
+            self.index.visit([entry_of(row) for row in rows], miss.ids)
+            self._handle(peer, kind, body)
+            self.index.dismiss()
+            self.index.looked_up()
+
+    def read(self) -> None:
+        """Read all the rows that the index wants."""
+        while fetch := self.index.next_fetch():
+            self.broker.arrived(fetch, [self.table.rows[id_] for id_ in fetch.ids if id_ in self.table.rows])
 
     def _mark_dirty(self, peer: Peer) -> None:
         """The shell flushes the peer it reads from in any case."""
@@ -170,6 +221,8 @@ class Core:
 
     def _flush(self) -> None:
         """Each event ends with one write to each peer that the broker has marked."""
+        if self.reading:
+            self.read()
         dirty, self.broker.dirty = self.broker.dirty, []
         for peer in dirty:
             peer.dirty = False
@@ -294,6 +347,9 @@ class Core:
         self.wall += seconds
         self._tick()
         self._flush()
+        while self.broker.next_deadline(self.now, self.wall) <= 0:  # what is due comes in pages
+            self._tick()
+            self._flush()
 
     def _tick(self) -> None:
         self.broker.tick(self.now, self.wall)
@@ -309,11 +365,11 @@ class Core:
 
 
 def check_jobs(broker: Broker) -> None:
-    """Functions, schedules and unique keys agree with the jobs there are."""
+    """Functions, schedules and unique keys agree with the jobs that are in memory."""
     jobs = list(broker.jobs.values())
     for function in broker.functions.values():
         own = [job for job in jobs if job.function is function]
-        assert function.total == len(own)
+        assert function.total >= len(own)
         assert function.running == sum(job.worker is not None for job in own)
         for priority, queue in enumerate(function.queues):
             queued = [job for job in own if job.queued and job.priority == priority]
@@ -321,16 +377,33 @@ def check_jobs(broker: Broker) -> None:
             assert {job.id for job in queue.ready if job.queued} | {
                 id_ for id_, job in queue.returned if job.queued
             } == {job.id for job in queued}
-        keyed = [job for job in own if job.coalesce_key is not None]
-        assert {job.coalesce_key: job for job in keyed} == function.uniques
-        assert len(keyed) == len(function.uniques), "two live jobs of one function share a unique key"
+    check_index(broker, jobs)
     for job in jobs:
-        held = job.batch is not None and not job.queued and job.worker is None
-        assert [held, job.id in broker.delayed, job.queued, job.worker is not None].count(True) == 1
+        held = job.batch is not None and not (job.queued or job.tailed) and job.worker is None
+        states = [held, job.queued, job.tailed, job.worker is not None]
+        assert states.count(True) == 1
         assert job.background or job.batch is None
         assert job.id not in broker.dead
-    assert len(broker.delayed) == sum(job.id in broker.delayed for job in jobs)
     assert len(broker.timeouts) == sum(job.id in broker.timeouts and job.worker is not None for job in jobs)
+
+
+def check_index(broker: Broker, jobs: list[Job]) -> None:
+    """What the index counts is what there is in its places."""
+    index = broker.index
+    queues = [queue for function in broker.functions.values() for queue in function.queues]
+    tails = [id_ for queue in queues if queue.tail for id_ in queue.tail]
+    places = [id_ for id_ in (*tails, *index._returning, *index._due) if id_ not in index.skipped]
+    waiting = len(places) + len(index.later) - sum(id_ not in tails for id_ in index.skipped)
+    assert len(places) == len(set(places)), "an id has two places"
+    assert sum(queue.tailed for queue in queues) == len([id_ for id_ in places if id_ not in index._due])
+    assert index.bare == waiting
+    assert index.used == sum(JOB_COST + len(job.data) for job in jobs) + BARE_COST * index.bare
+    keyed = [job for job in jobs if job.coalesce_key is not None]
+    whole = [job for job in keyed if job.coalesce_key and index.uniques.get(job.function, job.coalesce_key) is job]
+    assert all(job.tailed and job.partial for job in keyed if job not in whole), "a live job lost its unique key"
+    assert sum(function.total for function in broker.functions.values()) == index.bare + sum(
+        not job.tailed for job in jobs
+    )
 
 
 def check_sleep(broker: Broker) -> None:

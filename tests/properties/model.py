@@ -11,7 +11,7 @@ from typing import Final
 
 from gearmand_py.server import packets
 from gearmand_py.server.peers import Peer
-from gearmand_py.storage.base import DEAD, RUN_AT_ONCE, JobRecord
+from gearmand_py.storage.base import DEAD, JobRecord
 from tests.core import Said
 
 
@@ -303,12 +303,12 @@ class Model:
 
     # ---- batches
 
-    def committed(self, number: int) -> None:
+    def committed(self, number: int, wall: float) -> None:
         self.settled = number
         woken: dict[bytes, int] = {}
         for job in self.jobs:
             if job.batch == number and job.state is State.HELD:
-                if job.run_at:
+                if job.run_at > wall:
                     job.state = State.DELAYED
                 else:
                     self.queue(job)
@@ -372,8 +372,7 @@ class Model:
             job.clients = []
             job.worker = job.deadline = None
             job.status = (b"0", b"0")
-            if row.run_at == RUN_AT_ONCE:
+            if not job.dead and row.run_at <= wall:
                 self.queue(job)
             elif not job.dead:
                 job.state = State.DELAYED
-        self.release_delayed(wall)

@@ -453,7 +453,7 @@ def test_a_job_that_ended_in_time_leaves_no_deadline_that_keeps_coming(core: Cor
     submit_at(core, client, core.wall + 3600)
     core.advance(10)
 
-    assert next_deadline(core) == 3590
+    assert 1000 < next_deadline(core) <= 3590
 
 
 def test_a_cancelled_delayed_job_leaves_no_deadline_that_keeps_coming(core: Core) -> None:

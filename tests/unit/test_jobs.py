@@ -15,7 +15,7 @@ def jobs(*ids: int) -> list[Job]:
 
 
 def queue_of(*waiting: Job) -> JobQueue:
-    queue = JobQueue()
+    queue = JobQueue(Function(b"f"), NORMAL)
     for job in waiting:
         queue.push(job)
     return queue
@@ -112,7 +112,7 @@ def test_taking_returned_jobs_out_is_bounded_too() -> None:
 
 
 def test_jobs_that_come_and_are_taken_out_for_ever_are_bounded() -> None:
-    queue = JobQueue()
+    queue = JobQueue(Function(b"f"), NORMAL)
     for number in range(10_000):
         (job,) = jobs(number)
         queue.push(job)

@@ -1,0 +1,515 @@
+"""The bounded index: which jobs there are, which of them are in memory, and what is to be read from the table.
+
+A job's place is at the head of its queue, in memory, to be handed out; or it is a bare id: in the tail of its queue, or
+among those whose time is to come. What has such a place need not be in memory (`jobs`): its row lies in the table. So
+above `limit` bytes, and behind ids that are bare already, a committed job leaves memory. Foreground jobs, and jobs with
+clients, stay, but their place is a bare id all the same: order is that of the ids.
+
+What is to be read is told by `next_fetch` and taken in by `arrived`: pages for queues whose heads run low, payloads of
+jobs that came back, jobs that are due.
+
+A packet that needs a row which is not here raises NotResident. Whoever drives the broker reads what it names, calls
+`visit`, gives the packet to its handler again, and calls `dismiss`: so the same handlers work on all jobs.
+
+How the rows that the table held before the start get in here is replay.py's.
+"""
+
+from collections import deque
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from math import inf
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from gearmand_py.server.jobs import Function, Job, JobQueue
+from gearmand_py.server.later import Later
+from gearmand_py.server.tails import Tail
+from gearmand_py.server.uniques import Key, Uniques
+from gearmand_py.storage.base import DEAD, Entry, JobRecord
+
+if TYPE_CHECKING:
+    from gearmand_py.server.replay import Replay
+
+# Resident bytes of a job without its payload (docs/benchmarks.md), and of a bare id with its key.
+JOB_COST: Final = 460
+BARE_COST: Final = 30
+# A payload from this size on leaves memory while its job runs; it is read again if the job comes back.
+UNLOADED: Final = 64 * 1024
+# A job whose time is further away (seconds) waits as a bare id.
+FAR: Final = 60.0
+
+
+class NotResident(Exception):
+    """Rows must be read before a packet can be handled: those of `ids`, or those of the start that have `key`.
+
+    With neither, all that the table held before the start must be known.
+    """
+
+    def __init__(self, ids: Sequence[int] = (), key: tuple[bytes, bytes] | None = None) -> None:
+        super().__init__(ids, key)
+        self.ids = ids
+        self.key = key
+
+
+@dataclass(slots=True)
+class Fetch:
+    """Rows to be read, and for what: the next ids of queues, jobs that came back, jobs that are due."""
+
+    ids: list[int] = field(default_factory=list)
+    pages: list[tuple[JobQueue, list[tuple[int, int]]]] = field(default_factory=list)
+    returning: list[Job] = field(default_factory=list)
+    due: list[int] = field(default_factory=list)
+
+
+class Sizes(NamedTuple):
+    """How much is moved at a time: ids, and bytes of payloads."""
+
+    # A head is filled up by a page when less than a page is left of it. The second pair holds above the limit.
+    page: int = 4096
+    page_bytes: int = 8 * 1024 * 1024
+    tight_page: int = 128
+    tight_bytes: int = 512 * 1024
+    # Of a queue so many stay in memory whatever the limit: a new job of a short queue is not read back for its worker.
+    least: int = 16
+    # Jobs that leave memory at one time, in some milliseconds.
+    evicted: int = 2000
+
+
+class Index:
+    """`limit`: bytes for jobs that wait. Not `readable`: there is no table, and all stays in memory."""
+
+    def __init__(self, limit: float = inf, *, readable: bool = True, sizes: Sizes | None = None) -> None:
+        self.limit = limit if readable else inf
+        self.sizes = sizes or Sizes()
+        self.readable = readable
+        self.used = 0  # bytes, of jobs in memory and bare ids, about
+        self.jobs: dict[int, Job] = {}
+        self.functions: dict[bytes, Function] = {}
+        self.uniques = Uniques()
+        self.bare = 0  # jobs whose place is a bare id
+        self.later = Later()
+        self.wall = 0.0  # the latest that is known
+        self.dead_rows = 0  # that are in the table only
+        self.replay: Replay | None = None  # while rows from before the start are not known
+        # to be read, and by which ids these are known until they have arrived
+        self.hungry: dict[JobQueue, None] = {}
+        self._to_return: deque[Job] = deque()
+        self._returning: set[int] = set()
+        self._to_release: deque[int] = deque()
+        self._due: set[int] = set()
+        # given up while their ids were still in their places
+        self.skipped: set[int] = set()
+        self._fat: dict[JobQueue, None] = {}  # heads that may give jobs up
+        # packets that wait for rows
+        self._lookups = 0
+        self._left: set[int] = set()  # jobs that are over, though a row that was looked up may say otherwise
+        self._absent: set[int] = set()
+        self._visitors: list[Job] = []
+        self.dead_visitors: set[int] = set()
+
+    # ---- jobs in memory
+
+    def add(self, job: Job) -> None:
+        """A new job."""
+        self.jobs[job.id] = job
+        self.used += JOB_COST + len(job.data)
+
+    def remove(self, job: Job) -> None:
+        """A job is over."""
+        del self.jobs[job.id]
+        self.used -= JOB_COST + len(job.data)
+        if self._lookups:
+            self._left.add(job.id)
+        key = job.coalesce_key
+        if key is not None and not self.uniques.discard(key, job):
+            self.uniques.strike(job.function, key, job.id)
+        if job.tailed and self.replay and self.replay.skip(job.id):
+            return  # it was not counted yet
+        job.function.total -= 1
+        if job.tailed:
+            self._give_up_place(job)
+
+    def _give_up_place(self, job: Job) -> None:
+        """The id stays where it is until it is met."""
+        self.skipped.add(job.id)
+        self._now_elsewhere(job)
+        if job.id not in self._due and not self.is_to_come(job.run_at):
+            job.function.queues[job.priority].tailed -= 1
+
+    def _now_elsewhere(self, job: Job) -> None:
+        job.tailed = False
+        self.bare -= 1
+        self.used -= BARE_COST
+
+    def same(self, function: Function, key: Key) -> Job | None:
+        """The live job with this unique key. Raises NotResident."""
+        job = self.uniques.get(function, key)
+        if job is None and (self.uniques.spilled or self.replay):
+            job = self._noted(function, key)
+            if job is None and self.replay:
+                self.replay.check(function, key)
+        return job
+
+    def _noted(self, function: Function, key: Key) -> Job | None:
+        missing = []
+        for id_ in self.uniques.noted(function, key):
+            job = self.jobs.get(id_)
+            if job is not None and job.function is function and job.coalesce_key == key:
+                return job
+            if id_ in self._absent:
+                self.uniques.strike(function, key, id_)
+            elif job is None:
+                missing.append(id_)
+        if missing:
+            raise NotResident(missing)
+        return None
+
+    def with_unique(self, unique: bytes) -> Job | None:
+        """A live job with this unique key, whatever its function. Raises NotResident."""
+        job = self.uniques.any_with(unique)
+        if job is not None:
+            return job
+        found = [(id_, self.jobs.get(id_)) for id_ in self.uniques.noted_anywhere(unique)]
+        if missing := [id_ for id_, job in found if job is None and id_ not in self._absent]:
+            raise NotResident(missing)
+        if self.replay:
+            raise NotResident
+        return next((job for _, job in found if job is not None and job.unique == unique), None)
+
+    def look_elsewhere(self, id_: int, *, dead: bool = False) -> None:
+        """Raises NotResident for an id, not in `jobs`, that may be that of a row; of a dead job's too if wanted."""
+        may_be = self.bare or self.replay or (dead and self.dead_rows)
+        if may_be and self.readable and id_ not in self._absent and id_ not in self.dead_visitors:
+            raise NotResident((id_,))
+
+    # ---- places
+
+    def place(self, queue: JobQueue, job: Job) -> bool:
+        """Queue a job at the end; can it be handed out now?"""
+        if queue.tail is None and self.used <= self.limit and self.replay is None:
+            queue.push(job)
+            return True
+        tail = self._tail_for(queue, job)
+        if tail is None:
+            queue.push(job)
+            return True
+        tail.append(job.id, len(job.data))
+        queue.tailed += 1
+        self._make_bare(job)
+        self.want(queue)
+        return False
+
+    def _tail_for(self, queue: JobQueue, job: Job) -> Tail | None:
+        if self.replay and self.replay.comes_before(queue, job):
+            return self.replay.after(queue)
+        if queue.tail is None and self.used > self.limit and queue.size >= self.sizes.least:
+            queue.tail = Tail()
+        return queue.tail
+
+    def is_to_come(self, when: int) -> bool:
+        """Jobs of this time are in `later`."""
+        return when > self.wall or when >= self.later.left_from
+
+    def delay(self, job: Job) -> None:
+        """Let a committed job wait for its time."""
+        self.later.add(job.id, job.run_at, self.wall)
+        self._make_bare(job, keep=job.run_at - self.wall < FAR and self.used <= self.limit)
+
+    def _make_bare(self, job: Job, *, keep: bool = False) -> None:
+        """The job's place is its id. It leaves memory, unless it is not in the table or somebody waits for it."""
+        job.tailed = True
+        self.bare += 1
+        self.used += BARE_COST
+        if not keep:
+            self.release(job)
+
+    def _unload(self, job: Job) -> None:
+        if self.jobs.pop(job.id, None) is None:
+            return
+        self.used -= JOB_COST + len(job.data)
+        key = job.coalesce_key
+        if key is not None and self.uniques.discard(key, job):
+            self.uniques.note(job.function, key, job.id)
+
+    def want(self, queue: JobQueue) -> None:
+        """Have the head of the queue filled up, if it runs low and somebody can use it."""
+        if queue.tail is None or queue.loading or queue.size >= self.sizes.page:
+            return
+        if queue.function.workers or self.used < self.limit / 2:
+            self.hungry[queue] = None
+
+    def grown(self, queue: JobQueue) -> None:
+        """Jobs were added to the queue's head."""
+        if queue.size > 2 * self.sizes.page:
+            self._fat[queue] = None
+
+    def trim(self) -> None:
+        """Above the limit the longest heads give up their last jobs, some at a time."""
+        if self.used <= self.limit or not self._fat:
+            return
+        queue = next(iter(self._fat))
+        if not self._evict(queue):
+            del self._fat[queue]
+
+    def _evict(self, queue: JobQueue) -> bool:
+        """Turn jobs from the end of a head into bare ids; False when there is nothing to be had."""
+        if queue.loading:  # what is being read goes before these
+            return False
+        evicted: list[tuple[int, int]] = []
+        while (
+            len(evicted) < self.sizes.evicted
+            and queue.ready
+            and queue.size > self.sizes.page
+            and self.used > self.limit
+        ):
+            job = queue.ready.pop()
+            if job.queued:
+                job.queued = False
+                queue.size -= 1
+                evicted.append((job.id, len(job.data)))
+                self._make_bare(job)
+        if not evicted:
+            return False
+        queue.tail = queue.tail or Tail()
+        queue.tail.put_back(reversed(evicted))
+        queue.tailed += len(evicted)
+        return True
+
+    # ---- payloads of jobs that run
+
+    def handed_out(self, job: Job) -> None:
+        """A large payload that is on its way to a worker is not kept."""
+        if self.readable and job.stored and job.unique != b"-":
+            self.used -= len(job.data)
+            job.data = b""
+            job.partial = True
+
+    def returns(self, job: Job) -> None:
+        """A job came back without its payload."""
+        self._to_return.append(job)
+        self._returning.add(job.id)
+        job.tailed = True
+        job.function.queues[job.priority].tailed += 1
+        self.bare += 1
+        self.used += BARE_COST
+
+    # ---- reading
+
+    @property
+    def wanting(self) -> bool:
+        """There is something to read."""
+        return bool(self.hungry or self._to_release or self._to_return)
+
+    def release_due(self) -> dict[JobQueue, int]:
+        """Queue jobs whose time has come, or have them read first; how many of which queues can be handed out now?"""
+        if self.later.next() <= self.wall:
+            due = self.later.take_due(self.wall, self.sizes.page)
+            self._due.update(due)
+            self._to_release.extend(due)
+        ready: dict[JobQueue, int] = {}
+        while self._to_release and not self._is_to_be_read(self._to_release[0]):
+            self._arrive_due(self._to_release.popleft(), {}, ready, [])
+        return ready
+
+    def next_fetch(self) -> Fetch | None:
+        """What to read next; it must end in `arrived` or `put_back`."""
+        if not self.wanting:
+            return None
+        fetch = Fetch()
+        if self._to_return:
+            fetch.returning.append(self._to_return.popleft())
+            fetch.ids = [job.id for job in fetch.returning]
+        elif self._to_release:
+            fetch.due = [self._to_release.popleft() for _ in range(min(self.sizes.page, len(self._to_release)))]
+            fetch.ids = [id_ for id_ in fetch.due if self._is_to_be_read(id_)]
+        else:
+            self._take_pages(fetch)
+        return fetch
+
+    def _take_pages(self, fetch: Fetch) -> None:
+        sizes = self.sizes
+        tight = self.used > self.limit
+        count, most_bytes = (sizes.tight_page, sizes.tight_bytes) if tight else (sizes.page, sizes.page_bytes)
+        while self.hungry and len(fetch.ids) < sizes.page and most_bytes > 0:
+            queue = next(iter(self.hungry))
+            del self.hungry[queue]
+            assert queue.tail is not None
+            entries = queue.tail.take(count, most_bytes)
+            queue.loading = True
+            most_bytes -= sum(size for _, size in entries)
+            fetch.pages.append((queue, entries))
+            fetch.ids += [id_ for id_, _ in entries if self._is_to_be_read(id_)]
+
+    def _is_to_be_read(self, id_: int) -> bool:
+        job = self.jobs.get(id_)
+        return job.partial if job is not None else id_ not in self.skipped
+
+    def put_back(self, fetch: Fetch) -> None:
+        """The rows could not be read."""
+        for queue, entries in fetch.pages:
+            assert queue.tail is not None
+            queue.tail.put_back(entries)
+            queue.loading = False
+            self.want(queue)
+        self._to_return.extendleft(reversed(fetch.returning))
+        self._to_release.extendleft(reversed(fetch.due))
+
+    def arrived(self, fetch: Fetch, records: Iterable[JobRecord]) -> tuple[dict[JobQueue, int], list[Job]]:
+        """Take in what was read: how many jobs of which queues can be handed out now; and jobs without a row.
+
+        These others are removed from the index, but for telling their clients.
+        """
+        rows = {record.id: record for record in records}
+        ready: dict[JobQueue, int] = {}
+        lost: list[Job] = []
+        for queue, entries in fetch.pages:
+            self._arrive_in(queue, [id_ for id_, _ in entries], rows, ready, lost)
+        for job in fetch.returning:
+            self._arrive_again(job, rows, ready, lost)
+        for id_ in fetch.due:
+            self._arrive_due(id_, rows, ready, lost)
+        return ready, lost
+
+    def _arrive_in(
+        self,
+        queue: JobQueue,
+        ids: list[int],
+        rows: Mapping[int, JobRecord],
+        ready: dict[JobQueue, int],
+        lost: list[Job],
+    ) -> None:
+        count = 0
+        for id_ in ids:
+            if id_ in self.skipped:
+                self.skipped.discard(id_)
+                continue
+            job = self._whole(id_, rows, queue, lost)
+            queue.tailed -= 1
+            if job is not None:
+                self._now_elsewhere(job)
+                queue.push(job)
+                count += 1
+        queue.loading = False
+        if not queue.tail:
+            queue.tail = None
+        if count:
+            ready[queue] = ready.get(queue, 0) + count
+        self.grown(queue)
+        self.want(queue)
+
+    def _arrive_again(
+        self, job: Job, rows: Mapping[int, JobRecord], ready: dict[JobQueue, int], lost: list[Job]
+    ) -> None:
+        self._returning.discard(job.id)
+        if job.id in self.skipped:
+            self.skipped.discard(job.id)
+            return
+        queue = job.function.queues[job.priority]
+        queue.tailed -= 1
+        if self._whole(job.id, rows, queue, lost) is not None:
+            self._now_elsewhere(job)
+            queue.give_back(job)
+            ready[queue] = ready.get(queue, 0) + 1
+
+    def _arrive_due(self, id_: int, rows: Mapping[int, JobRecord], ready: dict[JobQueue, int], lost: list[Job]) -> None:
+        self._due.discard(id_)
+        if id_ in self.skipped:
+            self.skipped.discard(id_)
+            return
+        job = self._whole(id_, rows, None, lost)
+        if job is None:
+            return
+        self._now_elsewhere(job)
+        queue = job.function.queues[job.priority]
+        if self.place(queue, job):
+            ready[queue] = ready.get(queue, 0) + 1
+
+    def _whole(self, id_: int, rows: Mapping[int, JobRecord], queue: JobQueue | None, lost: list[Job]) -> Job | None:
+        """The job of a bare id, in memory with all that belongs to it; None when its row is gone."""
+        job = self.jobs.get(id_)
+        if job is not None and not job.partial:
+            return job
+        row = rows.get(id_)
+        if row is None:
+            self._row_is_gone(id_, job, queue, lost)
+            return None
+        if job is None:
+            job = self._make(row)
+        else:
+            self.used += len(row.data) - len(job.data)
+            job.data, job.reducer, job.partial = row.data, row.reducer, False
+        key = job.coalesce_key
+        if key is not None:
+            self.uniques.strike(job.function, key, id_)
+            self.uniques.add(key, job)
+        return job
+
+    def _make(self, row: JobRecord) -> Job:
+        job = Job(
+            row.id,
+            self.function(row.function),
+            row.unique or b"",
+            row.priority,
+            True,
+            row.data,
+            row.run_at,
+            row.reducer,
+            row.attempts,
+        )
+        self.add(job)
+        return job
+
+    def _row_is_gone(self, id_: int, job: Job | None, queue: JobQueue | None, lost: list[Job]) -> None:
+        """Somebody has deleted it from the table."""
+        self.bare -= 1
+        self.used -= BARE_COST
+        if job is not None:
+            job.tailed = False
+            lost.append(job)
+        elif queue is not None:
+            queue.function.total -= 1
+
+    def function(self, name: bytes) -> Function:
+        """The function of this name, made when it is new."""
+        function = self.functions.get(name)
+        if function is None:
+            function = self.functions[name] = Function(name)
+        return function
+
+    # ---- packets that wait for rows
+
+    def visit(self, entries: Iterable[Entry], asked: Iterable[int]) -> None:
+        """Let jobs be found, without their payloads, until `dismiss`; what was asked for and is not there is absent."""
+        for entry in entries:
+            if entry.id in self._left or entry.id in self.skipped or entry.id in self.jobs:
+                continue
+            if entry.run_at == DEAD:
+                self.dead_visitors.add(entry.id)
+                continue
+            job = self._make(JobRecord(*entry[:5], 0, entry.run_at, None, entry.data or b""))
+            job.partial = job.tailed = True
+            self._visitors.append(job)
+        self._absent.update(id_ for id_ in asked if id_ not in self.jobs and id_ not in self.dead_visitors)
+
+    def dismiss(self) -> None:
+        """End the visit of jobs that nobody waits for."""
+        for job in self._visitors:
+            self.release(job)
+        self._visitors.clear()
+        self._absent.clear()
+        self.dead_visitors.clear()
+
+    def release(self, job: Job) -> None:
+        """A job whose place is a bare id need not be in memory any more."""
+        if job.tailed and job.stored and self.readable and not job.clients and job.id not in self._returning:
+            self._unload(job)
+
+    def looking_up(self, leaving: Iterable[int]) -> None:
+        """Rows are about to be looked up; `leaving` are ids of jobs that are over, whose rows may still be there."""
+        self._lookups += 1
+        self._left.update(leaving)
+
+    def looked_up(self) -> None:
+        """The rows were looked up, and have visited."""
+        self._lookups -= 1
+        if not self._lookups:
+            self._left.clear()

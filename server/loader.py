@@ -1,0 +1,92 @@
+"""Reads rows while the server runs: those that the index wants ahead of need, and those that packets wait for.
+
+Two tasks fill the heads of queues, so that large payloads of one do not keep others waiting; a third reads for packets.
+Nothing here is on the way of a job that is in memory. What cannot be read is tried again for ever.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Final, Protocol
+
+from gearmand_py.server.broker import Broker
+from gearmand_py.server.reading import Reading
+from gearmand_py.storage.base import Reader
+
+log = logging.getLogger(__name__)
+
+FILLERS: Final = 2
+
+
+class Waiter(Protocol):
+    """Whose packets wait for rows."""
+
+    def unpark(self) -> None:
+        """What was missing has been read, and can be found now. For one who does not wait any more it is nothing."""
+
+
+class Loader:
+    """`begin` and `end` are called around what changes the broker."""
+
+    def __init__(
+        self, reading: Reading, broker: Broker, *, begin: Callable[[], None], end: Callable[[], None]
+    ) -> None:
+        self._reading = reading
+        self._broker = broker
+        self._index = broker.index
+        self._begin = begin
+        self._end = end
+        self._wanted = asyncio.Event()
+        self._missed = asyncio.Event()
+        self._misses: list[tuple[Waiter, Sequence[int]]] = []
+
+    def start(self) -> None:
+        """Read from now on."""
+        for _ in range(FILLERS):
+            self._reading.run(self._fill)
+        self._reading.run(self._look_up)
+
+    # ---- ahead of need
+
+    def wake(self) -> None:
+        """The index wants rows."""
+        self._wanted.set()
+
+    async def _fill(self, reader: Reader) -> None:
+        while True:
+            await self._wanted.wait()
+            fetch = self._index.next_fetch()
+            if fetch is None:
+                self._wanted.clear()
+                continue
+            ids = fetch.ids
+            rows = await self._reading.surely(partial(reader.rows, ids)) if ids else ()
+            self._begin()
+            gone = self._broker.arrived(fetch, rows)
+            self._end()
+            if gone:
+                log.warning("%d waiting jobs are gone: somebody else has deleted their rows", gone)
+
+    # ---- for packets
+
+    def look_up(self, ids: Sequence[int], waiter: Waiter) -> None:
+        """Read these rows, let them visit the index, and call `unpark`."""
+        self._misses.append((waiter, ids))
+        self._missed.set()
+
+    async def _look_up(self, reader: Reader) -> None:
+        while True:
+            await self._missed.wait()
+            self._missed.clear()
+            misses, self._misses = self._misses, []
+            ids = list({id_: None for _, missing in misses for id_ in missing})
+            self._broker.looking_up()
+            entries = await self._reading.surely(partial(reader.entries_of, ids))
+            self._begin()
+            self._index.visit(entries, ids)
+            for waiter, _ in misses:
+                waiter.unpark()
+            self._index.dismiss()
+            self._index.looked_up()
+            self._end()

@@ -1,0 +1,96 @@
+"""Unique keys: one live job for each function and key.
+
+Keys of jobs in memory are in a dict. Those of bare ids are hashes in a compact map: what it finds may be another key
+with the same hash, so a hit is confirmed by the row.
+"""
+
+from collections.abc import Iterator, Sequence
+
+from gearmand_py.server.compact import CompactMap
+from gearmand_py.server.jobs import Function, Job
+
+Key = bytes | tuple[bytes]
+
+
+class Uniques:
+    """Who has which key."""
+
+    __slots__ = ("_hashes", "_jobs", "_spilled")
+
+    def __init__(self) -> None:
+        # Few keys are in use by several functions: these have a dict of their jobs.
+        self._jobs: dict[Key, Job | dict[Function, Job]] = {}
+        self._hashes = CompactMap()
+        self._spilled: dict[Function, int] = {}  # how many hashes are of which function
+
+    # ---- jobs in memory
+
+    def get(self, function: Function, key: Key) -> Job | None:
+        """The job in memory with this key."""
+        found = self._jobs.get(key)
+        if found is None:
+            return None
+        if isinstance(found, dict):
+            return found.get(function)
+        return found if found.function is function else None
+
+    def add(self, key: Key, job: Job) -> None:
+        """The job takes the key, unless another has it."""
+        found = self._jobs.setdefault(key, job)
+        if found is job:
+            return
+        if not isinstance(found, dict):
+            if found.function is job.function:
+                return
+            found = self._jobs[key] = {found.function: found}
+        found.setdefault(job.function, job)
+
+    def discard(self, key: Key, job: Job) -> bool:
+        """The job gives the key back; did it have it?"""
+        found = self._jobs.get(key)
+        if found is job:
+            del self._jobs[key]
+        elif isinstance(found, dict) and found.get(job.function) is job:
+            del found[job.function]
+            if not found:
+                del self._jobs[key]
+        else:
+            return False
+        return True
+
+    def any_with(self, key: Key) -> Job | None:
+        """A job in memory with this key, whatever its function."""
+        found = self._jobs.get(key)
+        return next(iter(found.values())) if isinstance(found, dict) else found
+
+    # ---- bare ids
+
+    def note(self, function: Function, key: Key, id_: int) -> None:
+        """A bare id has the key."""
+        self._hashes.add(hash((function.name, key)), id_)
+        self._spilled[function] = self._spilled.get(function, 0) + 1
+
+    def strike(self, function: Function, key: Key, id_: int) -> None:
+        """A bare id has the key no more."""
+        if self._hashes.discard(hash((function.name, key)), id_):
+            left = self._spilled[function] = self._spilled[function] - 1
+            if not left:
+                del self._spilled[function]
+
+    def noted(self, function: Function, key: Key) -> Sequence[int]:
+        """Bare ids that may have the key."""
+        return self._hashes.get(hash((function.name, key))) if self._spilled else ()
+
+    def noted_anywhere(self, key: Key) -> Iterator[int]:
+        """The same whatever the function: the functions that have bare ids are asked one by one."""
+        for function in self._spilled:
+            yield from self.noted(function, key)
+
+    @property
+    def spilled(self) -> int:
+        """Keys of bare ids."""
+        return len(self._hashes)
+
+    def __len__(self) -> int:
+        """Keys of jobs in memory; one that several functions use counts once."""
+        return len(self._jobs)
