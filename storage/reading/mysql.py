@@ -26,6 +26,7 @@ PAGE: Final = """
     count(*), group_concat(id, ',' SEPARATOR ''), group_concat(coalesce(hex(unique_key), 'N'), ',' SEPARATOR ''),
     group_concat(concat_ws(';', {rest}), ',' SEPARATOR '')
 """
+PAIRS: Final = "count(*), group_concat(hex(function_name), ';', priority, ',' SEPARATOR '')"
 TIME_LIMITS: Final = {"MariaDB": "max_statement_time = {seconds}", "MySQL": "max_execution_time = {seconds}000"}
 
 
@@ -76,12 +77,15 @@ class MysqlReader(NetworkedReader):
         return found
 
     async def backlog(self, after: int, upto: int) -> set[tuple[bytes, int]]:
-        """A scan. There may be thousands of functions, so they are joined; their number cannot be cut unseen."""
-        distinct = f"SELECT DISTINCT function_name, priority FROM {self._ours}"
-        source = f"({distinct} AND id > {after} AND id <= {upto} AND run_at = {RUN_AT_ONCE}) AS found"
-        columns = "count(*), group_concat(hex(function_name), ';', priority, ',' SEPARATOR '')"
-        ((count, names),) = await self._ask(f"SELECT {columns} FROM {source}", self.scan_patience)
-        pairs = [item.split(";") for item in items(names, count)]
+        """A scan. There may be thousands of functions, so they are joined too."""
+        which = f"id > {after} AND id <= {upto} AND run_at = {RUN_AT_ONCE}"
+        found = f"FROM (SELECT DISTINCT function_name, priority FROM {self._ours} AND {which}) AS found"
+        async with self.session(self.scan_patience) as driver:
+            ((rows, names),) = await all_of(driver, f"SELECT {PAIRS} {found}")
+            try:
+                pairs = [item.split(";") for item in items(names, rows)]
+            except CutShort:
+                return set(await all_of(driver, f"SELECT function_name, priority {found}"))
         return {(bytes.fromhex(function), int(priority)) for function, priority in pairs}
 
     async def find(self, keys: Collection[tuple[bytes, bytes]], after: int, upto: int) -> Sequence[Entry]:

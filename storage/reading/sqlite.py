@@ -21,8 +21,9 @@ BUSY_SECONDS: Final = 1.0
 # SQLite knows the length of a payload without reading it, when it is asked for at the table itself.
 ENTRY: Final = "id, function_name, unique_key, priority, attempts, run_at, length(data) AS size, data"
 PAGE: Final = """
-    count(*), group_concat(id, ',') || ',', group_concat(coalesce(hex(unique_key), 'N'), ',') || ',', group_concat(
-        printf('%d;%d;%lld;%lld;%s', priority, attempts, run_at, size, hex(function_name)), ',') || ','
+    count(*), group_concat(id, ',') || ',',
+    group_concat(CASE WHEN unique_key IS NULL THEN 'N' ELSE hex(unique_key) END, ',') || ',',
+    group_concat(printf('%d;%d;%lld;%lld;%s', priority, attempts, run_at, size, hex(function_name)), ',') || ','
 """
 
 T = TypeVar("T")
