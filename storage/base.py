@@ -1,4 +1,4 @@
-"""What the server asks of a database: load rows, commit batches. And the errors a database may answer with.
+"""What the server asks of a database: commit batches, read rows. And the errors a database may answer with.
 
 The interface knows batches only; a single row is a batch of one. `JobRecord` is the row as it lies in the table,
 apart from the bookkeeping that the server keeps around a job while it lives.
@@ -14,7 +14,7 @@ Errors, all `StorageError`; the text of each is made for the operator (what, whe
     └── StorageUnavailable  it may work in a moment: locked, connection lost, restarting
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Final, NamedTuple, Protocol
 
 # An id is 42 bits of milliseconds since 2024, 10 bits of node, 11 bits of sequence: time-ordered, so it is the submit
@@ -26,6 +26,7 @@ MAX_NODE: Final = 1023
 
 RUN_AT_ONCE: Final = 0
 DEAD: Final = -1  # as run_at: attempts ran out; kept for people, never run by itself
+BY_PAYLOAD: Final = b"-"  # as unique key: jobs with the same payload are one
 
 
 class StorageError(Exception):
@@ -78,7 +79,7 @@ class JobRecord(NamedTuple):
 
 
 class Entry(NamedTuple):
-    """What the server's index keeps of a row."""
+    """What an index keeps of a row."""
 
     id: int
     function: bytes
@@ -87,7 +88,7 @@ class Entry(NamedTuple):
     attempts: int
     run_at: int
     size: int  # bytes of the payload
-    data: bytes | None  # the payload of those that coalesce by it: where `unique` is `-`
+    data: bytes | None  # the payload where `unique` is BY_PAYLOAD
 
 
 class Update(NamedTuple):
@@ -124,6 +125,9 @@ class Storage(Protocol):
     async def load(self, after: int, limit: int) -> Sequence[JobRecord]:
         """At most `limit` rows with an id above `after`, by id. Raises StorageError."""
 
+    def reader(self) -> "Reader | None":
+        """A reader of the queue, not connected yet; None where nothing is stored. The caller closes it first."""
+
     async def commit(self, changes: Changes) -> None:
         """Return once `changes` are on disk. Without changes, once it is known that the storage is there.
 
@@ -133,6 +137,38 @@ class Storage(Protocol):
 
     async def close(self) -> None:
         """Let go of the queue. Safe to call twice, and when open() failed."""
+
+
+class Reader(Protocol):
+    """Reads our node's rows on a connection of its own, beside the storage that commits. For one task at a time.
+
+    Every call may raise StorageError; the next one connects anew. So it does after a call that was cancelled. Between
+    calls nothing is held in the database.
+    """
+
+    async def highest(self) -> int:
+        """The highest id, 0 when there is none. Goes back by primary key to the last row of our node."""
+
+    async def count(self) -> int:
+        """How many rows there are, by a scan."""
+
+    async def entries(self, after: int, upto: int, limit: int) -> Sequence[Entry]:
+        """The first `limit` rows with after < id <= upto, by id."""
+
+    async def entries_of(self, ids: Sequence[int]) -> Sequence[Entry]:
+        """Those that are there, in any order."""
+
+    async def rows(self, ids: Sequence[int]) -> Sequence[JobRecord]:
+        """The same with their payloads, which must all fit into memory."""
+
+    async def backlog(self, after: int, upto: int) -> set[tuple[bytes, int]]:
+        """Functions and priorities of the rows with after < id <= upto that are to run at once, by a scan."""
+
+    async def find(self, keys: Collection[tuple[bytes, bytes]], after: int, upto: int) -> Sequence[Entry]:
+        """Rows with after < id <= upto that are not dead and have one of these functions and keys, by a scan."""
+
+    async def close(self) -> None:
+        """Disconnect. Safe to call twice. Comes before the storage's own, which has SQLite clear its log away."""
 
 
 def id_floor(milliseconds: int, node: int) -> int:

@@ -32,6 +32,9 @@ class NoStorage:
         """None either."""
         return {}
 
+    def reader(self) -> None:
+        """There is nothing to read."""
+
     async def commit(self, changes: Changes) -> None:
         """Forget them."""
 

@@ -25,6 +25,7 @@ from gearmand_py.storage.networked import (
     NetworkedStorage,
     chain_of,
 )
+from gearmand_py.storage.reading.mysql import MysqlReader
 from gearmand_py.storage.schema import Tables
 from gearmand_py.storage.sql import COLUMNS, statements
 
@@ -223,6 +224,10 @@ class MysqlStorage(NetworkedStorage):
             yield from self._insert_of(rows[half:])
 
     # ---- looking
+
+    def reader(self) -> MysqlReader:
+        """Takes no lock."""
+        return MysqlReader(self, self._patience)
 
     async def advice(self) -> list[str]:
         """Settings of the database on which the promise depends."""

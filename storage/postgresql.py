@@ -31,6 +31,7 @@ from gearmand_py.storage.networked import (
     NetworkedStorage,
     chain_of,
 )
+from gearmand_py.storage.reading.postgresql import PostgresReader
 from gearmand_py.storage.schema import Tables
 from gearmand_py.storage.sql import COLUMNS, statements
 
@@ -290,6 +291,10 @@ class PostgresStorage(NetworkedStorage):
         await driver.execute(statement, *map(list, zip(*rows, strict=True)))
 
     # ---- looking
+
+    def reader(self) -> PostgresReader:
+        """Takes no lock."""
+        return PostgresReader(self, self._patience)
 
     async def advice(self) -> list[str]:
         """Settings of the database on which the promise depends."""

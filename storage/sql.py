@@ -11,7 +11,7 @@ from sqlalchemy.engine import URL
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from gearmand_py.storage.base import Changes, JobRecord, StorageError, Update
+from gearmand_py.storage.base import Changes, JobRecord, Reader, StorageError, Update
 from gearmand_py.storage.schema import Tables
 
 # The order of JobRecord, which a test holds equal to the table's.
@@ -72,6 +72,10 @@ class SqlStorage(ABC):
         """One transaction, durable when this returns. A StorageError says that the connection is still good; after
         any other exception it is replaced.
         """
+
+    @abstractmethod
+    def reader(self) -> Reader:
+        """A reader of the same queue, on a connection of its own."""
 
     async def advice(self) -> Sequence[str]:
         """What of the database's settings puts acknowledged jobs at risk, each with its remedy. Raises StorageError."""

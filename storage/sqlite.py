@@ -16,6 +16,7 @@ from sqlalchemy.pool import NullPool
 
 from gearmand_py.storage.base import Changes, RowRefused, StorageError, StorageRefused, StorageUnavailable
 from gearmand_py.storage.lockfile import LockFile, remedy
+from gearmand_py.storage.reading.sqlite import SqliteReader
 from gearmand_py.storage.reserve import Reserve
 from gearmand_py.storage.schema import Tables
 from gearmand_py.storage.sql import COLUMNS, SqlStorage
@@ -199,6 +200,10 @@ class SqliteStorage(SqlStorage):
             raise failure from error
 
     # ---- looking
+
+    def reader(self) -> SqliteReader:
+        """Has the file open read-only."""
+        return SqliteReader(self.path, self.table, self.translate)
 
     async def advice(self) -> list[str]:
         """Whether each commit is synced."""

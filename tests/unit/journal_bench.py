@@ -93,6 +93,9 @@ class MemoryStorage:
     async def load(self, after: int, limit: int) -> Sequence[JobRecord]:
         return sorted(row for row in self.rows.values() if row.id > after)[:limit]
 
+    def reader(self) -> None:
+        """Nobody asks for one."""
+
     async def commit(self, changes: Changes) -> None:
         assert not self._busy, "two batches at a time"
         self._busy = True
