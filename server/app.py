@@ -10,6 +10,7 @@ from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from dataclasses import dataclass
 from importlib.metadata import version
+from math import inf
 from typing import Any, Final, TypeVar
 
 from gearmand_py.server.admin import Admin
@@ -20,9 +21,12 @@ from gearmand_py.server.database import ServerStorage, prepare_schema, storage_o
 from gearmand_py.server.dispatch import Dispatch
 from gearmand_py.server.ids import Ids, handle_prefix
 from gearmand_py.server.importing.unimported import unimported
+from gearmand_py.server.index import Index
 from gearmand_py.server.listeners import addresses_of
 from gearmand_py.server.orders import Orders
 from gearmand_py.server.systemd import Manager
+from gearmand_py.server.table import TableReader, counted
+from gearmand_py.storage.base import Reader
 from gearmand_py.storage.sql import SqlStorage
 
 log = logging.getLogger(__name__)
@@ -30,7 +34,6 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 START_LINE: Final = "gearmand-py %s listening on %s, storing in %s, %s found"
-ROWS_A_PAGE: Final = 10_000
 LAST_WORDS: Final = 0.5  # seconds at the end for peers to read their last answers and go
 LOOK_EVERY: Final = 0.1  # seconds between two looks whether all jobs are done
 SAY_EVERY: Final = 30.0  # seconds between two lines about those that are not
@@ -43,7 +46,7 @@ class Server:
     front: Front
     storage: ServerStorage
     listeners: list[asyncio.Server]
-    waiting: int  # jobs found in the storage
+    table: TableReader | None  # where there is a table
 
 
 async def serve(settings: Settings, listening: list[socket.socket], is_up: Callable[[], None]) -> None:
@@ -59,7 +62,7 @@ async def serve(settings: Settings, listening: list[socket.socket], is_up: Calla
         if server is None:
             log.info("stopped before it served")
             return
-        found = counted(server.waiting, "job")
+        found = server.table.found if server.table else "0 jobs"
         log.info(START_LINE, version("gearmand-py"), addresses, storage.description, found)
         is_up()
         manager.tell("READY=1", f"STATUS=listening on {addresses}, storing in {storage.description}")
@@ -97,9 +100,9 @@ async def unless(stopped: asyncio.Event, work: Coroutine[Any, Any, T]) -> T | No
 
 async def start(settings: Settings, storage: ServerStorage, listening: list[socket.socket], orders: Orders) -> Server:
     """Take up the stored jobs, then accept connections."""
-    broker = make_broker(settings)
-    waiting = await restore(broker, storage)
     tame_collector()
+    make_reader = readers_of(storage)
+    broker = make_broker(settings, readable=make_reader is not None)
     admin = Admin(
         broker,
         version=version("gearmand-py"),
@@ -114,7 +117,15 @@ async def start(settings: Settings, storage: ServerStorage, listening: list[sock
         storage_timeout=settings.storage_timeout,
         exceptions=settings.exceptions,
     )
-    return Server(front, storage, [await accept_on(one, front, settings) for one in listening], waiting)
+    table = TableReader(make_reader, front) if make_reader else None
+    if table:
+        await table.take_up()
+    return Server(front, storage, [await accept_on(one, front, settings) for one in listening], table)
+
+
+def readers_of(storage: ServerStorage) -> Callable[[], Reader] | None:
+    """What makes readers of the table, if there is one."""
+    return storage.reader if isinstance(storage, SqlStorage) else None
 
 
 async def accept_on(listening: socket.socket, front: Front, settings: Settings) -> asyncio.Server:
@@ -136,7 +147,7 @@ def tame_collector() -> None:
     gc.set_threshold(2_000, 10, 1_000_000)
 
 
-def make_broker(settings: Settings) -> Broker:
+def make_broker(settings: Settings, *, readable: bool) -> Broker:
     """A broker without jobs."""
     return Broker(
         Ids(settings.node),
@@ -144,19 +155,8 @@ def make_broker(settings: Settings) -> Broker:
         node=settings.node,
         job_retries=settings.job_retries,
         worker_wakeup=settings.worker_wakeup,
+        index=Index(settings.memory_limit or inf, readable=readable),
     )
-
-
-async def restore(broker: Broker, storage: ServerStorage) -> int:
-    """Give the broker every row, in id order; returns how many wait."""
-    last = 0
-    while page := await storage.load(last, ROWS_A_PAGE):
-        for record in page:
-            broker.restore(record)
-        last = page[-1].id
-    for node, count in (await storage.of_other_nodes()).items():
-        log.warning("%s of node %d left alone: a server with --node %d runs them", counted(count, "job"), node, node)
-    return len(broker.jobs)
 
 
 async def run(server: Server, orders: Orders) -> None:
@@ -169,10 +169,12 @@ async def run(server: Server, orders: Orders) -> None:
         await finish(server.front.broker, journal, orders.stop)
     server.front.stop_reading()
     server.front.journal.stop()
+    if server.table:
+        await server.table.stop()
     await journal  # raises what ended it, if it was not us
     server.front.say_goodbye()
     await drain(server.front)
-    log.info("stopped, %s left", counted(sum(job.background for job in server.front.broker.jobs.values()), "job"))
+    log.info("stopped, %s left", counted(server.front.broker.stored, "job"))
 
 
 async def first_of(journal: asyncio.Task[None], *events: asyncio.Event, seconds: float | None = None) -> None:
@@ -200,8 +202,3 @@ async def drain(front: Front) -> None:
             while front.broker.peers:
                 await asyncio.sleep(0.005)
     front.abort()
-
-
-def counted(number: int, word: str) -> str:
-    """1 job, 2 jobs"""
-    return f"{number} {word}{'' if number == 1 else 's'}"

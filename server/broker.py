@@ -121,6 +121,13 @@ class Broker:
         """Jobs that run, and those that wait where a connected worker can have them."""
         return sum(f.running + (f.waiting + f.behind if f.workers else 0) for f in self.functions.values())
 
+    @property
+    def stored(self) -> int:
+        """Jobs in the table that live."""
+        return sum(function.total for function in self.functions.values()) - sum(
+            not job.background for job in self.jobs.values()
+        )
+
     # ---- the table's side
 
     def looking_up(self) -> None:

@@ -16,6 +16,7 @@ from platformdirs import user_state_path
 from gearmand_py.server.codec import DEFAULT_MAX_PACKET
 from gearmand_py.server.config_file import read_file
 from gearmand_py.server.gearmand_options import QUEUE_OPTIONS, WITHOUT_EFFECT, queue_of
+from gearmand_py.server.memory import usual_memory_limit
 from gearmand_py.server.options import Setting, Size, setting
 from gearmand_py.storage.base import MAX_NODE
 
@@ -43,6 +44,7 @@ class Settings:
     job_handle_prefix: str
     job_retries: int
     worker_wakeup: int
+    memory_limit: int
     max_packet_size: int
     backlog: int
     keepalive: bool
@@ -162,6 +164,15 @@ OPTIONS: Final[list[click.Parameter]] = [
         type=click.IntRange(-1),
         default=-1,
         help="How often a job is given to a worker before it counts as dead; -1 is without limit.",
+    ),
+    setting(
+        "--memory-limit",
+        type=Size(),
+        default=usual_memory_limit,
+        show_default="a quarter of the memory, at most 1G",
+        metavar="SIZE",
+        help="Memory for waiting jobs. Above it they are kept in the database only, and read back before their turn; "
+        "0 is without limit.",
     ),
     setting(
         "-w",

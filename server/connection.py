@@ -7,15 +7,19 @@ between nothing is awaited, logged or timed; at the end each peer with something
 import asyncio
 import logging
 import time
+from collections.abc import Sequence
 from typing import Any, Final
 
 from gearmand_py.server import packets
 from gearmand_py.server.broker import Broker
-from gearmand_py.server.codec import Connection
-from gearmand_py.server.dispatch import Dispatch
+from gearmand_py.server.codec import Connection, Packet
+from gearmand_py.server.dispatch import Dispatch, keys_in, unreadable
 from gearmand_py.server.errors import GearmanError, RequestError
+from gearmand_py.server.index import NotResident
 from gearmand_py.server.journal import Journal
+from gearmand_py.server.loader import Loader
 from gearmand_py.server.peers import Peer
+from gearmand_py.server.streaming import Streaming
 from gearmand_py.storage.base import Storage
 
 log = logging.getLogger(__name__)
@@ -50,6 +54,9 @@ class Front:
         self.journal = Journal(
             storage, self.broker, taken=self.resume_submitters, settled=self.settled, timeout=storage_timeout
         )
+        self.patience = storage_timeout
+        self.loader: Loader | None = None  # reads rows, where there is a table
+        self.streaming: Streaming | None = None  # reads those from before the start
         self._loop = asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None
         self._paused: list[Client] = []  # submitters that wait for the batch to be taken
@@ -75,6 +82,15 @@ class Front:
             self.journal.linger()
         if self.broker.scheduled:
             self._arm_timer()
+        if self.broker.index.wanting and self.loader is not None:
+            self.loader.wake()
+
+    def look_up(self, miss: NotResident, client: "Client", packets: Sequence[Packet]) -> None:
+        """Read what the first of these packets misses, and call `client.unpark`."""
+        if self.loader is not None and miss.ids:
+            self.loader.look_up(miss.ids, client)
+        elif self.streaming is not None:
+            self.streaming.look_up({miss.key, *keys_in(packets)} if miss.key else (), client)
 
     def flush(self) -> None:
         """One write to each peer that has something to be sent."""
@@ -149,6 +165,8 @@ class Client(asyncio.Protocol):
         self.transport: Any = None
         self.closing = False
         self._paused: set[str] = set()  # why it is not read
+        self._parked: list[Packet] = []  # packets that wait for rows to be read
+        self._patience: asyncio.TimerHandle | None = None
 
     # ---- called by asyncio
 
@@ -172,12 +190,23 @@ class Client(asyncio.Protocol):
         if not peer.dirty:
             peer.dirty = True
             front.broker.dirty.append(peer)
+        if self._parked:
+            self._parked += self.codec.feed(data)
+        else:
+            self._handle(self.codec.feed(data))
+        front.end()
+
+    def _handle(self, received: list[Packet]) -> None:
+        front, peer = self.front, self.peer
         handlers, unexpected = front.handlers, front.unexpected
-        for kind, body in self.codec.feed(data):
+        for kind, body in (rest := iter(received)):
             try:
                 handlers.get(kind, unexpected)(peer, body)
             except RequestError as error:
                 peer.tail.append(packets.error(error.code, error.text))
+            except NotResident as miss:
+                self._park(miss, [(kind, body), *rest])
+                return
             except Exception:
                 log.exception("handling %s from %s failed", packets.name(kind), peer.address)
                 self.break_off(RequestError("INTERNAL_ERROR", "The server could not handle this packet"))
@@ -186,7 +215,44 @@ class Client(asyncio.Protocol):
             self.break_off(self.codec.error)
         if peer.fence and len(peer.tail) > FENCED_HIGH:
             front.pause_submitter(self)
-        front.end()
+
+    def _park(self, miss: NotResident, parked: list[Packet]) -> None:
+        """Let packets wait for a row, for a while."""
+        self._parked = parked
+        self.pause("row")
+        self._patience = self._patience or asyncio.get_running_loop().call_later(self.front.patience, self._give_up)
+        self.front.look_up(miss, self, parked)
+
+    def unpark(self) -> None:
+        """Go on with the packets that waited."""
+        parked, self._parked = self._parked, []
+        if not parked or self.peer.closed:
+            return
+        self._handle(parked)
+        if not self._parked:
+            self._end_patience()
+            self.resume("row")
+        if not self.peer.dirty:
+            self.peer.dirty = True
+            self.front.broker.dirty.append(self.peer)
+
+    def _end_patience(self) -> None:
+        if self._patience is not None:
+            self._patience.cancel()
+            self._patience = None
+
+    def _give_up(self) -> None:
+        """The row cannot be read: its packet gets an error."""
+        self._patience = None
+        (kind, _), *rest = self._parked
+        self._parked = []
+        self.front.begin()
+        self.peer.tail.append(unreadable(kind))
+        self._handle(rest)
+        if not self._parked:
+            self.resume("row")
+        self.front.broker.send(self.peer, b"")
+        self.front.end()
 
     def eof_received(self) -> bool:
         """The peer has gone; what it is owed already is still sent, once its batches are settled."""
@@ -201,6 +267,7 @@ class Client(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Tell the broker."""
         log.debug("connection %d from %s ended%s", self.peer.fd, self.peer.address, f": {exc}" if exc else "")
+        self._end_patience()
         self.front.begin()
         self.front.broker.disconnect(self.peer)
         self.peer.link = None  # ends the reference cycle: see app.tame_collector
@@ -222,7 +289,7 @@ class Client(asyncio.Protocol):
         if outbox:
             self.transport.write(outbox[0] if len(outbox) == 1 else b"".join(outbox))
             outbox.clear()
-        if self.closing and not self.peer.held:
+        if self.closing and not self.peer.held and not self._parked:
             self.transport.close()
 
     def pause(self, reason: str) -> None:

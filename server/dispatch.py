@@ -4,11 +4,12 @@ A handler gets the peer and the body of a packet. It raises RequestError for wha
 peer, and nothing else changes. It raises NotResident before it has changed anything, and is called again (index.py).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from gearmand_py.server import packets
-from gearmand_py.server.admin import Admin
+from gearmand_py.server.admin import Admin, err
 from gearmand_py.server.broker import Broker
+from gearmand_py.server.codec import Packet
 from gearmand_py.server.errors import RequestError
 from gearmand_py.server.index import UNLOADED
 from gearmand_py.server.jobs import HIGH, LOW, NORMAL, Job
@@ -30,6 +31,21 @@ NO_JOB_FOR = {
     packets.WORK_WARNING: "Job does not exist on server",
     packets.WORK_EXCEPTION: "An exception was received for a job that does not exist",
 }
+UNREADABLE = "The database cannot be read just now"
+SUBMISSIONS = frozenset(
+    {
+        packets.SUBMIT_JOB,
+        packets.SUBMIT_JOB_BG,
+        packets.SUBMIT_JOB_HIGH,
+        packets.SUBMIT_JOB_HIGH_BG,
+        packets.SUBMIT_JOB_LOW,
+        packets.SUBMIT_JOB_LOW_BG,
+        packets.SUBMIT_JOB_SCHED,
+        packets.SUBMIT_JOB_EPOCH,
+        packets.SUBMIT_REDUCE_JOB,
+        packets.SUBMIT_REDUCE_JOB_BACKGROUND,
+    }
+)
 NO_JOB_FOR_RESULT = "Job given in work result not found"
 
 
@@ -266,6 +282,24 @@ class Dispatch:
     def wrong_magic(_peer: Peer, _body: bytes) -> None:
         """A packet that begins as a server's do; the connection stays usable."""
         raise RequestError("INVALID_MAGIC", "Request magic expected")
+
+
+def keys_in(received: Sequence[Packet]) -> set[tuple[bytes, bytes]]:
+    """Functions and unique keys of the submissions among these packets."""
+    found = set()
+    for kind, body in received:
+        if kind in SUBMISSIONS and body.count(b"\0") >= 2:
+            function, unique, _ = body.split(b"\0", 2)
+            if unique not in (b"", b"-"):
+                found.add((function, unique))
+    return found
+
+
+def unreadable(kind: int) -> bytes:
+    """The answer to a packet when the row that it needs cannot be read."""
+    if kind == packets.TEXT:
+        return err("QUEUE_ERROR", UNREADABLE)
+    return packets.error("QUEUE_ERROR", UNREADABLE)
 
 
 def arguments(body: bytes, count: int) -> list[bytes]:

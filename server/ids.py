@@ -9,7 +9,6 @@ from typing import Final
 from gearmand_py.storage.base import ID_NODE_SHIFT, ID_TIME_SHIFT, id_floor
 
 SEQUENCE_MASK: Final = (1 << ID_NODE_SHIFT) - 1
-NODE_MASK: Final = (1 << ID_TIME_SHIFT) - 1 - SEQUENCE_MASK
 # libgearman keeps a handle in 64 bytes with its terminator; 20 of them are for the number and its colon.
 MAX_PREFIX: Final = 43
 
@@ -34,7 +33,7 @@ class Ids:
 
     def may_have_given(self, id_: int) -> bool:
         """Whether it can be the id of a job of ours."""
-        return id_ < self._next and id_ & NODE_MASK == self._node << ID_NODE_SHIFT
+        return id_ < self._next
 
     def take(self) -> int:
         """The next id. A full sequence borrows from the next millisecond."""

@@ -29,9 +29,7 @@ class Waiter(Protocol):
 class Loader:
     """`begin` and `end` are called around what changes the broker."""
 
-    def __init__(
-        self, reading: Reading, broker: Broker, *, begin: Callable[[], None], end: Callable[[], None]
-    ) -> None:
+    def __init__(self, reading: Reading, broker: Broker, *, begin: Callable[[], None], end: Callable[[], None]) -> None:
         self._reading = reading
         self._broker = broker
         self._index = broker.index

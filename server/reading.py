@@ -54,12 +54,15 @@ class Reading:
             try:
                 found = await read()
             except StorageError as error:
-                if not self.trouble:
-                    log.error("waiting jobs cannot be read: %s; those in memory go on", error)
-                self.trouble = str(error)
+                self._tell(error)
                 await asyncio.sleep(PAUSE)
                 continue
             if self.trouble:
                 log.warning("waiting jobs are read again")
                 self.trouble = ""
             return found
+
+    def _tell(self, error: StorageError) -> None:
+        if not self.trouble:
+            log.error("waiting jobs cannot be read: %s; those in memory go on", error)
+        self.trouble = str(error)

@@ -152,6 +152,9 @@ class Reader(Protocol):
     async def count(self) -> int:
         """How many rows there are, by a scan."""
 
+    async def others(self) -> dict[int, int]:
+        """How many rows of the table belong to other nodes, by their number, by a scan."""
+
     async def entries(self, after: int, upto: int, limit: int) -> Sequence[Entry]:
         """The first `limit` rows with after < id <= upto, by id."""
 

@@ -28,10 +28,6 @@ class NoStorage:
         """No rows."""
         return ()
 
-    async def of_other_nodes(self) -> dict[int, int]:
-        """None either."""
-        return {}
-
     def reader(self) -> None:
         """There is nothing to read."""
 

@@ -6,7 +6,7 @@ from contextlib import suppress
 from types import TracebackType
 from typing import Any, Final, Self
 
-from sqlalchemy import Executable, Select, TextClause, func, select
+from sqlalchemy import Executable, Select, TextClause, select
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
@@ -109,14 +109,6 @@ class SqlStorage(ABC):
         if self.node is not None:
             query = query.where(job.c.node == self.node)
         return [JobRecord(*row) for row in await self.read(query)]
-
-    async def of_other_nodes(self) -> dict[int, int]:
-        """How many rows of the table belong to other servers, by their node. Raises StorageError."""
-        if self.node is None:
-            return {}
-        node = self.tables.job.c.node
-        found = await self.read(select(node, func.count()).where(node != self.node).group_by(node))
-        return dict(found)
 
     async def read(self, query: Select[Any]) -> Sequence[Any]:
         """The rows of a query. Raises StorageError."""

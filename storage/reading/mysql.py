@@ -59,6 +59,11 @@ class MysqlReader(NetworkedReader):
         """A scan."""
         return int((await self._ask(f"SELECT count(*) FROM {self._ours}", self.scan_patience))[0][0])
 
+    async def others(self) -> dict[int, int]:
+        """A scan."""
+        query = f"SELECT node, count(*) FROM {self.storage.table} WHERE node <> {self.node} GROUP BY node"
+        return {int(node): int(count) for node, count in await self._ask(query, self.scan_patience)}
+
     async def entries(self, after: int, upto: int, limit: int) -> Sequence[Entry]:
         """In order."""
         which = f"id > {after} AND id <= {upto} ORDER BY id LIMIT {limit}"

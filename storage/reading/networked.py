@@ -45,6 +45,10 @@ class NetworkedReader(ABC):
         """How many rows there are."""
 
     @abstractmethod
+    async def others(self) -> dict[int, int]:
+        """How many rows other nodes have."""
+
+    @abstractmethod
     async def entries(self, after: int, upto: int, limit: int) -> Sequence[Entry]:
         """A page by id."""
 

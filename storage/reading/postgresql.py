@@ -49,6 +49,11 @@ class PostgresReader(NetworkedReader):
         rows = await self._scan(f"SELECT count(*) FROM {self.storage.table} WHERE node = $1", self.node)
         return int(rows[0][0])
 
+    async def others(self) -> dict[int, int]:
+        """In parallel, where the database may."""
+        query = f"SELECT node, count(*) FROM {self.storage.table} WHERE node <> $1 GROUP BY node"
+        return {int(node): int(count) for node, count in await self._scan(query, self.node)}
+
     async def entries(self, after: int, upto: int, limit: int) -> Sequence[Entry]:
         """In order."""
         query = f"SELECT {ENTRY} FROM {self.storage.table} WHERE {OURS} ORDER BY id LIMIT $4"

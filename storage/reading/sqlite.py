@@ -51,6 +51,10 @@ class SqliteReader:
         """By reading the file."""
         return int(await self._one(f"SELECT count(*) FROM {self._table}"))
 
+    async def others(self) -> dict[int, int]:
+        """The file is ours alone."""
+        return {}
+
     async def entries(self, after: int, upto: int, limit: int) -> Sequence[Entry]:
         """In order."""
         found = await self._entries([f"id > {after} AND id <= {upto} ORDER BY id LIMIT {limit}"])

@@ -423,7 +423,9 @@ class Machine(RuleBasedStateMachine):
         waits += [job.run_at - core.wall for job in jobs if job.state is State.DELAYED]
         soonest = core.broker.next_deadline(core.now, core.wall)
         expected = max(0, min(waits, default=inf))
-        assert soonest == expected or (soonest < expected and core.index.skipped), "only a cancelled job comes for nothing"
+        assert soonest == expected or (soonest < expected and core.index.skipped), (
+            "only a cancelled job comes for nothing"
+        )
 
     @invariant()
     def what_is_settled_is_in_the_table(self) -> None:
