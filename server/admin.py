@@ -49,6 +49,7 @@ class Admin:
             "drop": self.drop,
             "maxqueue": self.max_queue,
             "shutdown": self.shutdown,
+            "ready": self.ready,
             **{word: telling(answer) for word, answer in told.items()},
         }
 
@@ -81,14 +82,24 @@ class Admin:
         return ("".join(lines) + ".\n").encode("utf-8", "surrogateescape")
 
     def show(self, _peer: Peer, words: list[bytes]) -> bytes:
-        """`show jobs`: handle, retries, ignored, persisted; `show unique jobs`: unique keys"""
+        """`show jobs`: handle, retries, ignored, persisted; `show unique jobs`: unique keys
+
+        Both of jobs in memory. Of the others, `show jobs` has those that wait in queues, without their retries.
+        """
         match [word.lower() for word in words]:
             case [b"jobs"]:
                 jobs = [job for job in self.broker.jobs.values() if not job.held]
-                return listing((self.broker.handle(job), job.attempts, 0, int(job.stored)) for job in jobs)
+                known = [(self.broker.handle(job), job.attempts, 0, int(job.stored)) for job in jobs]
+                others = ((b"%b%d" % (self.broker.prefix, id_), 0, 0, 1) for id_ in self.broker.index.bare_ids())
+                return listing([*known, *others])
             case [b"unique", b"jobs"]:
                 return listing((job.unique,) for job in self.broker.jobs.values() if job.unique)
         return err("UNKNOWN_SHOW_ARGUMENTS")
+
+    def ready(self, _peer: Peer, _words: list[bytes]) -> bytes:
+        """`ready`: whether all the jobs that were stored before the start are known; for health checks. Ours alone."""
+        replay = self.broker.index.replay
+        return err("NOT_READY", f"{replay.progress} stored jobs are taken up") if replay else OK
 
     # ---- changes
 

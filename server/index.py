@@ -15,7 +15,7 @@ How the rows that the table held before the start get in here is replay.py's.
 """
 
 from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import inf
 from typing import TYPE_CHECKING, Final, NamedTuple
@@ -273,6 +273,15 @@ class Index:
         queue.tail.put_back(reversed(evicted))
         queue.tailed += len(evicted)
         return True
+
+    def bare_ids(self) -> Iterator[int]:
+        """Of jobs in queues that are not in memory."""
+        for function in self.functions.values():
+            for queue in function.queues:
+                yield from (id_ for tail in (queue.tail, queue.after) if tail for id_ in tail if self._is_bare(id_))
+
+    def _is_bare(self, id_: int) -> bool:
+        return id_ not in self.jobs and id_ not in self.skipped
 
     # ---- payloads of jobs that run
 

@@ -6,7 +6,7 @@ from typing import Final, NamedTuple
 
 import click
 
-from gearmand_py.server.client import Address, BadAnswer, readable
+from gearmand_py.server.client import Address, BadAnswer, Client, ServerError, readable
 from gearmand_py.server.commands.shared import ClientCommand, connect, printable, say, server_option, write
 
 Value = int | str | list[str] | None
@@ -89,6 +89,7 @@ def show(listing: Listing, style: str | None, server: Address) -> None:
     """Ask for a listing and print it in a style: None is for people."""
     with connect(server) as client:
         lines = client.text(listing.command)
+        note = not_ready(client) if listing is STATUS and style is None else ""
     if style == "raw":
         write(b"".join(line + b"\n" for line in lines))
         return
@@ -97,6 +98,17 @@ def show(listing: Listing, style: str | None, server: Address) -> None:
         say(json.dumps(rows, indent=2))
     else:
         say("\n".join(table(listing.columns, rows)))
+        if note:
+            click.echo(f"these numbers grow: {note}", err=True)
+
+
+def not_ready(client: Client) -> str:
+    """What a server says that is still taking up the jobs from before its start; nothing from one that is ready."""
+    try:
+        client.text("ready")
+    except ServerError as error:
+        return error.text if error.code == "NOT_READY" else ""  # gearmand does not know the command
+    return ""
 
 
 def listing_options(command: Callable[..., None]) -> Callable[..., None]:

@@ -12,10 +12,17 @@ from gearmand_py.server.commands.shared import ClientCommand, connect, say, serv
 
 @click.command(cls=ClientCommand)
 @click.option("-c", "--count", type=click.IntRange(min=1), default=1, show_default=True, metavar="N", help="How often.")
+@click.option(
+    "--ready",
+    is_flag=True,
+    help="Fail also while the server is still taking up the jobs stored before its start; it serves meanwhile.",
+)
 @server_option
-def ping(count: int, server: Address) -> None:
+def ping(count: int, ready: bool, server: Address) -> None:
     """Measure the time of a round trip, once a second."""
     with connect(server) as client:
+        if ready:
+            client.text("ready")
         for number in range(count):
             if number:
                 time.sleep(1)

@@ -64,6 +64,7 @@ def test_every_setting_can_be_given_by_environment_and_file(gearmand_py: Gearman
         "job-handle-prefix": "X",
         "job-retries": 3,
         "worker-wakeup": 2,
+        "memory-limit": 33554432,
         "max-packet-size": 1048576,
         "backlog": 10,
         "keepalive": True,
