@@ -59,17 +59,17 @@ class Broker:
     """All jobs, functions and peers of one server.
 
     `job_retries`: -1 unlimited, otherwise how often a job is handed out (0 counts as 1).
-    `worker_wakeup`: how many sleeping workers a new job wakes; 0 wakes all.
+    `worker_wakeup`: how many sleeping workers a new job wakes; 0 wakes all that can run it.
     """
 
     def __init__(
-        self, ids: Ids, handle_prefix: bytes, *, node: int = 0, job_retries: int = UNLIMITED, worker_wakeup: int = 0
+        self, ids: Ids, handle_prefix: bytes, *, node: int = 0, job_retries: int = UNLIMITED, worker_wakeup: int = 1
     ) -> None:
         self.ids = ids
         self.node = node
         self.prefix = handle_prefix
         self.job_retries = job_retries
-        self.workforce = Workforce(self.send, worker_wakeup)
+        self.workforce = Workforce(self.send, worker_wakeup, lambda: self.now)
         self.functions: dict[bytes, Function] = {}
         self.jobs: dict[int, Job] = {}
         self.dead: set[int] = set()
@@ -94,15 +94,18 @@ class Broker:
         if self.timeouts:
             for id_ in self.timeouts.take_due(now):
                 self._take_back(self.jobs[id_])
+        if self.workforce.woken:
+            self.workforce.lose_patience(now)
 
     @property
     def scheduled(self) -> bool:
         """Something is due at some time."""
-        return bool(self.delayed or self.timeouts)
+        return bool(self.delayed or self.timeouts or self.workforce.woken)
 
     def next_deadline(self, now: float, wall: float) -> float:
         """Seconds until `tick` has something to do; infinity when nothing is scheduled."""
-        return max(0.0, min(self.delayed.next() - wall, self.timeouts.next() - now))
+        monotonic = min(self.timeouts.next(), self.workforce.next_look())
+        return max(0.0, min(self.delayed.next() - wall, monotonic - now))
 
     def _release_delayed(self, wall: float) -> None:
         for id_ in self.delayed.take_due(wall):
@@ -150,7 +153,7 @@ class Broker:
     def committed(self, batch: Batch) -> None:
         """The batch is on disk: its jobs may run, those who wait may know."""
         self.underway.remove(batch)
-        woken: dict[Function, int] = {}
+        came: dict[tuple[Function, int], int] = {}
         for job in batch.adopted:
             job.batch = None
         for job in batch.inserts:
@@ -161,10 +164,10 @@ class Broker:
                 else:
                     function = job.function
                     function.queues[job.priority].push(job)
-                    woken[function] = woken.get(function, 0) + 1
-        for function, count in woken.items():
-            if function.sleepers:
-                self.workforce.wake(function, count)
+                    if function.sleepers or function.repertoires:
+                        came[function, job.priority] = came.get((function, job.priority), 0) + 1
+        for (function, priority), count in came.items():
+            self.workforce.came(function, priority, count)
         self._release(batch)
 
     def refused(self, batch: Batch, reason: str, *, unknown: bool) -> None:
@@ -333,8 +336,8 @@ class Broker:
     def _make_runnable(self, job: Job) -> None:
         function = job.function
         function.queues[job.priority].push(job)
-        if function.sleepers:
-            self.workforce.wake(function, 1)
+        if function.sleepers or function.repertoires:
+            self.workforce.came(function, job.priority, 1)
 
     # ---- workers
 
@@ -388,9 +391,10 @@ class Broker:
             return
         if job.background:
             self._note_update(job)
-        job.function.queues[job.priority].give_back(job)
-        if job.function.sleepers:
-            self.workforce.wake(job.function, 1)
+        function = job.function
+        function.queues[job.priority].give_back(job)
+        if function.sleepers or function.repertoires:
+            self.workforce.came(function, job.priority, 1)
 
     def _stop_running(self, job: Job) -> bytes:
         """The job is no longer its worker's; returns the handle."""

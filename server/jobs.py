@@ -1,6 +1,6 @@
 """Jobs, the queues they wait in, and the functions that own the queues."""
 
-from collections import deque
+from collections import OrderedDict, deque
 from heapq import heapify, heappop, heappush
 from typing import TYPE_CHECKING, Final
 
@@ -9,6 +9,7 @@ from gearmand_py.storage.base import RUN_AT_ONCE, JobRecord
 if TYPE_CHECKING:
     from gearmand_py.server.batch import Batch
     from gearmand_py.server.peers import Peer
+    from gearmand_py.server.repertoire import Repertoire
 
 HIGH: Final = 0
 NORMAL: Final = 1
@@ -165,7 +166,18 @@ class JobQueue:
 class Function:
     """A function: its queues, its unique keys, and the workers that can run it."""
 
-    __slots__ = ("limits", "name", "queues", "running", "sleepers", "total", "uniques", "workers")
+    __slots__ = (
+        "limits",
+        "name",
+        "queues",
+        "repertoires",
+        "running",
+        "sleepers",
+        "total",
+        "uniques",
+        "woken",
+        "workers",
+    )
 
     def __init__(self, name: bytes) -> None:
         self.name = name
@@ -173,8 +185,10 @@ class Function:
         self.uniques: dict[bytes | tuple[bytes], Job] = {}
         self.total = 0  # jobs that are queued, delayed or running, or waiting for their commit
         self.running = 0
-        self.workers: dict[Peer, None] = {}
-        self.sleepers: dict[Peer, None] = {}  # in the order they fell asleep
+        self.workers = 0
+        self.repertoires: dict[Repertoire, int] = {}  # that it is in, and its place there
+        self.sleepers: OrderedDict[Peer, None] = OrderedDict()  # outside these, in the order they fell asleep
+        self.woken = 0  # workers on their way to a job of it
         self.limits: tuple[int, int, int] = (0, 0, 0)  # maxqueue by priority; 0 or less: none
 
     @property

@@ -22,6 +22,8 @@ from gearmand_py.server.errors import RequestError
 from gearmand_py.server.ids import Ids
 from gearmand_py.server.packets import REQUEST, RESPONSE
 from gearmand_py.server.peers import Peer
+from gearmand_py.server.repertoire import Share
+from gearmand_py.server.workforce import FEW
 from gearmand_py.storage.base import DEAD, Changes, JobRecord
 
 PREFIX: Final = b"H:here:"
@@ -90,18 +92,26 @@ class Core:
     """A broker, its peers, its table and the clock."""
 
     def __init__(
-        self, *, job_retries: int = UNLIMITED, worker_wakeup: int = 0, max_packet: int = DEFAULT_MAX_PACKET
+        self,
+        *,
+        job_retries: int = UNLIMITED,
+        worker_wakeup: int = 1,
+        few: int = FEW,
+        max_packet: int = DEFAULT_MAX_PACKET,
     ) -> None:
+        """`few`: how many functions a worker may have before it shares them with others."""
         self.table = Table()
         self.now = 1000.0
         self.wall = START
         self._job_retries = job_retries
         self._worker_wakeup = worker_wakeup
+        self._few = few
         self._max_packet = max_packet
         self._start()
 
     def _start(self) -> None:
         self.broker = Broker(Ids(0), PREFIX, job_retries=self._job_retries, worker_wakeup=self._worker_wakeup)
+        self.broker.workforce.few = self._few
         self.admin = Admin(self.broker, version="1.2.3", pid=6145, verbose="INFO")
         self.dispatch = Dispatch(self.broker, self.admin)
         self._inputs: dict[Peer, Connection] = {}
@@ -303,9 +313,10 @@ class Core:
     def check(self) -> None:
         """Every count and index of the broker equals what a naive count of its jobs gives."""
         check_jobs(self.broker)
-        if not self._worker_wakeup:
-            check_sleep(self.broker)
         check_peers(self.broker, self._inputs)
+        check_workers(self.broker)
+        check_repertoires(self.broker)
+        check_sleep(self.broker, wakes_all=not self._worker_wakeup)
 
 
 def check_jobs(broker: Broker) -> None:
@@ -333,12 +344,6 @@ def check_jobs(broker: Broker) -> None:
     assert len(broker.timeouts) == sum(job.id in broker.timeouts and job.worker is not None for job in jobs)
 
 
-def check_sleep(broker: Broker) -> None:
-    """Nobody sleeps while there is a job for him (where a job wakes everybody)."""
-    for function in broker.functions.values():
-        assert not (function.waiting and function.sleepers), "asleep while a job waits"
-
-
 def check_peers(broker: Broker, connected: Iterable[Peer]) -> None:
     """Every reference to a peer is to one that is connected, and goes both ways."""
     peers = list(connected)
@@ -348,12 +353,58 @@ def check_peers(broker: Broker, connected: Iterable[Peer]) -> None:
         assert peer.awaited == {job for job in jobs if job.clients and peer in job.clients}
         assert list(peer.running.values()) == [job for job in peer.running.values() if job.worker is peer]
         assert len(peer.running) == sum(job.worker is peer for job in jobs)
-        assert peer.abilities == list(peer.functions)
         assert bool(peer.held) == (peer.fence is not None)
         assert peer.tail is (peer.held[-1] if peer.held else peer.outbox)
     for job in jobs:
         assert set(job.clients or ()) <= set(peers)
         assert job.worker is None or job.worker in peers
+
+
+def check_workers(broker: Broker) -> None:
+    """Who can do what, who sleeps where, and who is on the way."""
+    for peer in broker.peers:
+        assert set(peer.abilities) == (set(peer.functions) if isinstance(peer.functions, dict) else set())
+        assert not (peer.asleep and peer.woken)
     for function in broker.functions.values():
-        assert set(function.workers) == {peer for peer in peers if function in peer.functions}
-        assert set(function.sleepers) == {peer for peer in function.workers if peer.sleeping}
+        able = [peer for peer in broker.peers if function in peer.functions]
+        assert function.workers == len(able)
+        assert function.woken == sum(peer.woken is function for peer in broker.peers)
+        assert all(peer in able for peer in broker.peers if peer.woken is function)
+        asleep = [peer for peer in able if peer.asleep and isinstance(peer.functions, dict)]
+        assert list(function.sleepers) == sorted(asleep, key=since)
+    assert set(broker.workforce.woken) == {peer for peer in broker.peers if peer.woken}
+    assert sorted(broker.workforce.woken.values()) == list(broker.workforce.woken.values())
+
+
+def check_repertoires(broker: Broker) -> None:
+    """None is kept that nobody uses, and each tells of every job that its members could have."""
+    shares = {peer: peer.functions for peer in broker.peers if isinstance(peer.functions, Share)}
+    used = {share.repertoire for share in shares.values()}
+    assert {repertoire for function in broker.functions.values() for repertoire in function.repertoires} <= used
+    assert set(broker.workforce._repertoires._known.values()) == {one for one in used if one.origin is not None}
+    for repertoire in used:
+        members = [peer for peer, share in shares.items() if share.repertoire is repertoire]
+        assert repertoire.members == len(members)
+        lengths = {shares[peer].length for peer in members if peer.asleep}
+        assert {length: list(sleepers) for length, sleepers in repertoire.sleepers.items()} == {
+            length: sorted((peer for peer in members if peer.asleep and shares[peer].length == length), key=since)
+            for length in lengths
+        }
+        for place, function in enumerate(repertoire.functions):
+            if function is not None:
+                assert function.repertoires[repertoire] == place
+                for agenda, queue in zip(repertoire.agendas, function.queues, strict=True):
+                    assert place in agenda or not queue.size
+
+
+def since(peer: Peer) -> int:
+    """Those who fell asleep first come first."""
+    return peer.asleep
+
+
+def check_sleep(broker: Broker, *, wakes_all: bool) -> None:
+    """Where a worker sleeps that could run a job, each job there has somebody on the way; or nobody sleeps there."""
+    for function in broker.functions.values():
+        if function.waiting and any(function in peer.functions for peer in broker.peers if peer.asleep):
+            assert not wakes_all, "asleep while a job waits"
+            assert function.woken >= function.waiting, "jobs wait, and nobody has been woken for them"
