@@ -164,7 +164,7 @@ class Broker:
                 else:
                     function = job.function
                     function.queues[job.priority].push(job)
-                    if function.sleepers or function.repertoires:
+                    if function.sleepers or function.crewed:
                         came[function, job.priority] = came.get((function, job.priority), 0) + 1
         for (function, priority), count in came.items():
             self.workforce.came(function, priority, count)
@@ -336,7 +336,7 @@ class Broker:
     def _make_runnable(self, job: Job) -> None:
         function = job.function
         function.queues[job.priority].push(job)
-        if function.sleepers or function.repertoires:
+        if function.sleepers or function.crewed:
             self.workforce.came(function, job.priority, 1)
 
     # ---- workers
@@ -393,7 +393,7 @@ class Broker:
             self._note_update(job)
         function = job.function
         function.queues[job.priority].give_back(job)
-        if function.sleepers or function.repertoires:
+        if function.sleepers or function.crewed:
             self.workforce.came(function, job.priority, 1)
 
     def _stop_running(self, job: Job) -> bytes:

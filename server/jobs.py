@@ -9,7 +9,6 @@ from gearmand_py.storage.base import RUN_AT_ONCE, JobRecord
 if TYPE_CHECKING:
     from gearmand_py.server.batch import Batch
     from gearmand_py.server.peers import Peer
-    from gearmand_py.server.repertoire import Repertoire
 
 HIGH: Final = 0
 NORMAL: Final = 1
@@ -167,10 +166,11 @@ class Function:
     """A function: its queues, its unique keys, and the workers that can run it."""
 
     __slots__ = (
+        "crewed",
         "limits",
         "name",
+        "number",
         "queues",
-        "repertoires",
         "running",
         "sleepers",
         "total",
@@ -186,8 +186,9 @@ class Function:
         self.total = 0  # jobs that are queued, delayed or running, or waiting for their commit
         self.running = 0
         self.workers = 0
-        self.repertoires: dict[Repertoire, int] = {}  # that it is in, and its place there
-        self.sleepers: OrderedDict[Peer, None] = OrderedDict()  # outside these, in the order they fell asleep
+        self.crewed = 0  # those of them that are for crews, see crews.py
+        self.number = -1  # among the functions of these; -1: there are none
+        self.sleepers: OrderedDict[Peer, None] = OrderedDict()  # the others, in the order they fell asleep
         self.woken = 0  # workers on their way to a job of it
         self.limits: tuple[int, int, int] = (0, 0, 0)  # maxqueue by priority; 0 or less: none
 

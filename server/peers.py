@@ -7,7 +7,7 @@ from gearmand_py.server.jobs import Function, Job
 
 if TYPE_CHECKING:
     from gearmand_py.server.batch import Batch
-    from gearmand_py.server.repertoire import Share
+    from gearmand_py.server.crews import Skills
 
 # What waits to be sent: bytes; or a job, which is an acknowledgement that becomes bytes when its batch commits; or what
 # to say if the deletes of its batch are done, and what if they have to wait.
@@ -60,7 +60,7 @@ class Peer:
         # as a worker
         self.client_id = b""
         # what it can do, in CAN_DO order: seconds to do it in, 0 no limit
-        self.functions: dict[Function, float] | Share = {}
+        self.functions: dict[Function, float] | Skills = {}
         self.abilities: list[Function] = []  # the same if it is a dict, the one whose turn is next first
         self.running: dict[bytes, Job] = {}  # by handle: only who grabbed a job may report on it
         self.discarded: set[bytes] = set()  # handles of cancelled jobs whose late result is dropped silently

@@ -8,8 +8,7 @@ again, or says nothing for WAKE_PATIENCE, somebody else is woken for what it lea
 The rule: where a worker sleeps that could run a job, there are as many workers on their way for the job's function as
 jobs of it to hand out, and each of these workers has a time by which it must have come.
 
-A worker with few functions has a dict of its own, and sleeps at each of its functions; one with more of them shares a
-repertoire with those like it, and sleeps there.
+A worker with few functions has a dict of them, and sleeps at each of them; one with more sleeps at its crew.
 """
 
 from collections import OrderedDict
@@ -17,10 +16,10 @@ from collections.abc import Callable
 from math import inf
 from typing import Final
 
+from gearmand_py.server.crews import Crews, Skills
 from gearmand_py.server.jobs import HIGH, LOW, NORMAL, PRIORITIES, Function, Job
 from gearmand_py.server.packets import NOOP_PACKET
 from gearmand_py.server.peers import Peer
-from gearmand_py.server.repertoire import Repertoires, Share
 
 # Up to so many functions a search through them all costs less than what it would save.
 FEW: Final = 16
@@ -39,7 +38,7 @@ class Workforce:
         self.few = FEW
         self.woken: OrderedDict[Peer, float] = OrderedDict()  # who is on the way, and by when they must have come
         self._fallen_asleep = 0
-        self._repertoires = Repertoires()
+        self.crews = Crews()
 
     # ---- what workers can do
 
@@ -65,16 +64,16 @@ class Workforce:
                 functions[function] = seconds
                 peer.abilities.append(function)
                 return
-            functions = peer.functions = self._repertoires.share(functions)
+            functions = peer.functions = self.crews.skills(functions)
             peer.abilities = []
-        self._repertoires.learn(functions, function, seconds)
+        self.crews.learn(functions, function, seconds)
 
     def _limit(self, peer: Peer, function: Function, seconds: float) -> None:
         functions = peer.functions
         if isinstance(functions, dict):
             functions[function] = seconds
         else:
-            self._repertoires.limit(functions, function, seconds)
+            functions.limit(function.number, seconds)
 
     def remove(self, peer: Peer, function: Function) -> None:
         """CANT_DO."""
@@ -85,7 +84,7 @@ class Workforce:
             del functions[function]
             peer.abilities.remove(function)
         else:
-            self._repertoires.unlearn(functions, function)
+            self.crews.unlearn(functions, function)
         if asleep:
             self._lie_down(peer)
         if peer.woken is function:
@@ -96,8 +95,8 @@ class Workforce:
         asleep = self._get_up(peer)
         for function in peer.functions:
             function.workers -= 1
-        if isinstance(peer.functions, Share):
-            self._repertoires.leave(peer.functions)
+        if isinstance(peer.functions, Skills):
+            self.crews.forget(peer.functions)
         peer.functions = {}
         peer.abilities = []
         if asleep:
@@ -119,20 +118,31 @@ class Workforce:
 
     def _work_for(self, peer: Peer) -> Function | None:
         """A function of the worker with jobs to hand out."""
-        if isinstance(peer.functions, Share):
-            return peer.functions.repertoire.waiting(peer.functions.length)
+        if isinstance(peer.functions, Skills):
+            return self.crews.waiting(peer.functions)
         return next((f for f in peer.abilities if f.total > f.running and f.waiting), None)
 
     def came(self, function: Function, priority: int, count: int) -> None:
         """So many jobs of this function and priority can be handed out from now on."""
-        for repertoire, place in function.repertoires.items():
-            repertoire.agendas[priority].add(place)
+        if function.crewed:
+            self.crews.note(function, priority)
         self._wake(function, count * self._wakeup or inf)
 
     def _wake(self, function: Function, most: float) -> None:
-        while most > 0 and (peer := first_sleeper(function)):
+        while most > 0 and (peer := self._first_sleeper(function)):
             self._rouse(peer, function)
             most -= 1
+
+    def _first_sleeper(self, function: Function) -> Peer | None:
+        """Who has slept longest of those that can run the function."""
+        found = next(iter(function.sleepers), None)
+        if function.crewed:
+            for crew in self.crews.sleeping:
+                if function.number in crew.numbers:
+                    first = next(iter(crew.sleepers))
+                    if found is None or first.asleep < found.asleep:
+                        found = first
+        return found
 
     def _rouse(self, peer: Peer, function: Function) -> None:
         self._get_up(peer)
@@ -158,23 +168,19 @@ class Workforce:
     def _lie_down(self, peer: Peer) -> None:
         self._fallen_asleep += 1
         peer.asleep = self._fallen_asleep
-        if isinstance(peer.functions, Share):
-            peer.functions.repertoire.sleepers.setdefault(peer.functions.length, OrderedDict())[peer] = None
+        if isinstance(peer.functions, Skills):
+            self.crews.lie_down(peer, peer.functions)
         else:
             for function in peer.abilities:
                 function.sleepers[peer] = None
 
-    @staticmethod
-    def _get_up(peer: Peer) -> bool:
+    def _get_up(self, peer: Peer) -> bool:
         """Returns whether it slept."""
         if not peer.asleep:
             return False
         peer.asleep = 0
-        if isinstance(peer.functions, Share):
-            sleepers, length = peer.functions.repertoire.sleepers, peer.functions.length
-            del sleepers[length][peer]
-            if not sleepers[length]:
-                del sleepers[length]
+        if isinstance(peer.functions, Skills):
+            self.crews.get_up(peer, peer.functions)
         else:
             for function in peer.abilities:
                 del function.sleepers[peer]
@@ -200,25 +206,10 @@ class Workforce:
         """Take the oldest job of the highest priority over the worker's functions, round robin within a priority."""
         if peer.asleep:
             self._get_up(peer)
-        if isinstance(peer.functions, Share):
-            job = peer.functions.repertoire.next_job(peer.functions.length)
-        else:
-            job = next_of(peer.abilities)
+        job = self.crews.next_job(peer.functions) if isinstance(peer.functions, Skills) else next_of(peer.abilities)
         if peer.woken:
             self._has_come(peer)
         return job
-
-
-def first_sleeper(function: Function) -> Peer | None:
-    """Who has slept longest of those that can run the function."""
-    found = next(iter(function.sleepers), None)
-    for repertoire, place in function.repertoires.items():
-        for length, sleepers in repertoire.sleepers.items():
-            if length > place:
-                first = next(iter(sleepers))
-                if found is None or first.asleep < found.asleep:
-                    found = first
-    return found
 
 
 def next_of(abilities: list[Function]) -> Job | None:

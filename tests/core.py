@@ -17,12 +17,12 @@ from gearmand_py.server.admin import Admin
 from gearmand_py.server.batch import Batch
 from gearmand_py.server.broker import UNLIMITED, Broker
 from gearmand_py.server.codec import DEFAULT_MAX_PACKET, Connection
+from gearmand_py.server.crews import Skills
 from gearmand_py.server.dispatch import Dispatch
 from gearmand_py.server.errors import RequestError
 from gearmand_py.server.ids import Ids
 from gearmand_py.server.packets import REQUEST, RESPONSE
 from gearmand_py.server.peers import Peer
-from gearmand_py.server.repertoire import Share
 from gearmand_py.server.workforce import FEW
 from gearmand_py.storage.base import DEAD, Changes, JobRecord
 
@@ -315,7 +315,7 @@ class Core:
         check_jobs(self.broker)
         check_peers(self.broker, self._inputs)
         check_workers(self.broker)
-        check_repertoires(self.broker)
+        check_crews(self.broker)
         check_sleep(self.broker, wakes_all=not self._worker_wakeup)
 
 
@@ -376,25 +376,25 @@ def check_workers(broker: Broker) -> None:
     assert sorted(broker.workforce.woken.values()) == list(broker.workforce.woken.values())
 
 
-def check_repertoires(broker: Broker) -> None:
-    """None is kept that nobody uses, and each tells of every job that its members could have."""
-    shares = {peer: peer.functions for peer in broker.peers if isinstance(peer.functions, Share)}
-    used = {share.repertoire for share in shares.values()}
-    assert {repertoire for function in broker.functions.values() for repertoire in function.repertoires} <= used
-    assert set(broker.workforce._repertoires._known.values()) == {one for one in used if one.origin is not None}
-    for repertoire in used:
-        members = [peer for peer, share in shares.items() if share.repertoire is repertoire]
-        assert repertoire.members == len(members)
-        lengths = {shares[peer].length for peer in members if peer.asleep}
-        assert {length: list(sleepers) for length, sleepers in repertoire.sleepers.items()} == {
-            length: sorted((peer for peer in members if peer.asleep and shares[peer].length == length), key=since)
-            for length in lengths
-        }
-        for place, function in enumerate(repertoire.functions):
-            if function is not None:
-                assert function.repertoires[repertoire] == place
-                for agenda, queue in zip(repertoire.agendas, function.queues, strict=True):
-                    assert place in agenda or not queue.size
+def check_crews(broker: Broker) -> None:
+    """No crew, no number is kept that nobody uses, and the agendas tell of every job that a crew could have."""
+    crews = broker.workforce.crews
+    skilled = {peer: peer.functions for peer in broker.peers if isinstance(peer.functions, Skills)}
+    for function in broker.functions.values():
+        assert function.crewed == sum(function in skills for skills in skilled.values())
+        assert (function.number >= 0) == (function.crewed > 0)
+        if function.crewed:
+            assert crews.functions[function.number] is function
+            for agenda, queue in zip(crews._agendas, function.queues, strict=True):
+                assert function.number in agenda or not queue.size
+    assert len(crews.functions) - len(crews._free) == sum(f.crewed > 0 for f in broker.functions.values())
+    for crew in crews._crews.values():
+        members = [peer for peer, skills in skilled.items() if skills.crew is crew]
+        assert crew.members == len(members) > 0
+        assert all(list(skilled[peer].numbers) == list(crew.numbers) for peer in members)
+        assert list(crew.sleepers) == sorted((peer for peer in members if peer.asleep), key=since)
+    assert set(crews.sleeping) == {skilled[peer].crew for peer in skilled if peer.asleep}
+    assert {skills.crew for skills in skilled.values() if skills.crew} == set(crews._crews.values())
 
 
 def since(peer: Peer) -> int:

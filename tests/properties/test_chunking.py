@@ -170,7 +170,7 @@ def test_any_bytes_give_answers_and_leave_nothing_behind_but_stored_jobs(
     assert len(core.broker.timeouts) == 0
     assert core.broker.batch.empty
     for function in core.broker.functions.values():
-        assert not any((function.workers, function.sleepers, function.woken, function.repertoires))
+        assert not any((function.workers, function.sleepers, function.woken, function.crewed))
 
 
 @given(st.lists(ANY_BYTES, max_size=2))

@@ -448,10 +448,10 @@ class Machine(RuleBasedStateMachine):
         assert len(broker.timeouts) == 0
         assert broker.batch.empty
         assert not broker.workforce.woken
-        assert not broker.workforce._repertoires._known
+        assert not broker.workforce.crews._crews
         assert all(job.background and job.id in self.core.table.rows for job in broker.jobs.values())
         for function in broker.functions.values():
-            assert not any((function.workers, function.sleepers, function.woken, function.repertoires))
+            assert not any((function.workers, function.sleepers, function.woken, function.crewed))
 
 
 TestMachine = Machine.TestCase
