@@ -202,6 +202,31 @@ class Machine(RuleBasedStateMachine):
         woken = peer.peer.woken
         self.model.sleep(peer, woken.name if woken else None)
 
+    @precondition(lambda self: any(peer.functions and not peer.asleep for peer in self.model.peers))
+    @rule()
+    def all_workers_go_to_sleep(self) -> None:
+        for number, peer in enumerate(self.model.peers):
+            if peer.functions and not peer.asleep:
+                self.sleep(number)
+
+    @precondition(lambda self: any(peer.woken is not None for peer in self.model.peers))
+    @rule(which=ANY, does=st.sampled_from(["goes", "gives up", "forgets", "sleeps", "takes what there is"]))
+    def a_woken_worker(self, which: int, does: str) -> None:
+        """What it was woken for may be left lying, and others sleep."""
+        woken = [number for number, peer in enumerate(self.model.peers) if peer.woken is not None]
+        number = woken[which % len(woken)]
+        match does:
+            case "goes":
+                self.disconnect(number)
+            case "gives up":
+                self.cannot_do(number, self.model.peers[number].woken or b"")
+            case "forgets":
+                self.reset_abilities(number)
+            case "sleeps":
+                self.sleep(number)
+            case _:
+                self.grab(number)
+
     @precondition(lambda self: self.model.peers)
     @rule(number=ANY)
     def grab(self, number: int) -> None:
