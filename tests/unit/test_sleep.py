@@ -321,6 +321,7 @@ def test_a_worker_that_hangs_does_not_count_for_the_next_job(core: Core) -> None
 def test_nothing_is_scheduled_once_those_woken_have_come(core: Core) -> None:
     worker = core.sleeper(b"f")
     core.submit(core.connect(), b"f")
+    assert woken(core, worker) == [1]
     assert core.broker.scheduled
     assert core.grab(worker)
     assert not core.broker.scheduled

@@ -226,10 +226,10 @@ def test_time_limits_are_the_workers_own(core: Core) -> None:
     client, one, two = core.connect(), core.worker(b"f"), core.worker(b"g", b"f")
     core.send(one, CAN_DO_TIMEOUT, b"g", b"2000")
     core.send(two, CAN_DO_TIMEOUT, b"f", b"5000")
-    for function in (b"g", b"f"):
-        core.submit(client, function)
+    core.submit(client, b"g")
     assert core.grab(one)
     assert core.broker.next_deadline(core.now, core.wall) == 2
+    core.submit(client, b"f")
     assert core.grab(two)
     core.advance(2)
     assert core.broker.next_deadline(core.now, core.wall) == 3
@@ -273,7 +273,7 @@ def test_any_number_of_functions(count: int) -> None:
     shown = b"".join(b" " + name.replace(b" ", b"\\x20") for name in reversed(names))
     assert core.ask(worker, b"workers\n").splitlines()[1] == b"11 127.0.0.1 - :" + shown
     for name in names:
-        core.submit(client, name, name)
+        core.submit(client, name, name, kind=SUBMIT_JOB_BG)
     assert [function for function, _ in work(core, worker)] == names
     core.check()
 
@@ -281,7 +281,7 @@ def test_any_number_of_functions(count: int) -> None:
         core.send(worker, CANT_DO, name)
     core.check()
     for name in names:
-        core.submit(client, name, name)
+        core.submit(client, name, name, kind=SUBMIT_JOB_BG)
     assert work(core, worker) == [(names[0], names[0])]
     core.disconnect(worker)
     core.check()
