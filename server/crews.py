@@ -147,8 +147,6 @@ class Crews:
     def _give_up(self, function: Function) -> None:
         function.crewed -= 1
         if not function.crewed:
-            for agenda in self._agendas:
-                agenda.discard(function.number)
             self._free.append(function.number)
             function.number = -1
 
@@ -189,10 +187,15 @@ class Crews:
         """There are jobs of this function and priority to hand out. Only for a function of somebody in here."""
         self._agendas[priority].add(function.number)
 
-    def waiting(self, skills: Skills) -> Function | None:
-        """A function with jobs that the worker could have."""
-        found = self._next(self.join(skills))
-        return found[0] if found else None
+    def waiting(self, skills: Skills) -> Iterator[Function]:
+        """The functions with jobs that the worker could have; one may come for each priority."""
+        for priority, agenda in enumerate(self._agendas):
+            for number in agenda.in_common(skills.numbers):
+                function = self.functions[number]
+                if function.queues[priority].size:
+                    yield function
+                else:
+                    agenda.discard(number)
 
     def next_job(self, skills: Skills) -> Job | None:
         """Take a job of the highest priority; the functions take turns among all of the crew."""

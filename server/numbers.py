@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import Final
 
 # A block of numbers is the bits of one int, and so are the blocks that have any: a search looks at few of them.
-SHIFT: Final = 8
+SHIFT: Final = 10
 WITHIN: Final = (1 << SHIFT) - 1
 
 
@@ -17,9 +17,6 @@ class Numbers:
         self.blocks = list(key)
         self.filled = sum(1 << at for at, block in enumerate(key) if block)  # which of the blocks are not 0
 
-    def __bool__(self) -> bool:
-        return self.filled != 0
-
     def __contains__(self, number: int) -> bool:
         block = number >> SHIFT
         return block < len(self.blocks) and self.blocks[block] >> (number & WITHIN) & 1 == 1
@@ -27,10 +24,7 @@ class Numbers:
     def __iter__(self) -> Iterator[int]:
         """In ascending order."""
         for at, block in enumerate(self.blocks):
-            bits = block
-            while bits:
-                yield (at << SHIFT) + lowest(bits)
-                bits &= bits - 1
+            yield from members(at, block)
 
     @property
     def key(self) -> tuple[int, ...]:
@@ -53,6 +47,14 @@ class Numbers:
             if not self.blocks[block]:
                 self.filled ^= 1 << block
 
+    def in_common(self, other: "Numbers") -> Iterator[int]:
+        """The numbers in both, in ascending order; both may lose numbers meanwhile."""
+        both = self.filled & other.filled
+        while both:
+            at = lowest(both)
+            yield from members(at, self.blocks[at] & other.blocks[at])
+            both &= both - 1
+
     def next_in_common(self, other: "Numbers", start: int) -> int | None:
         """The first number from `start` on that is in both, going round; None when there is none."""
         both = self.filled & other.filled
@@ -73,6 +75,13 @@ class Numbers:
                 return (at << SHIFT) + lowest(bits)
             blocks &= blocks - 1
         return None
+
+
+def members(block: int, bits: int) -> Iterator[int]:
+    """The numbers that these bits of a block stand for."""
+    while bits:
+        yield (block << SHIFT) + lowest(bits)
+        bits &= bits - 1
 
 
 def lowest(bits: int) -> int:

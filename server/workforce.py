@@ -107,7 +107,7 @@ class Workforce:
     # ---- sleeping and waking
 
     def sleep(self, peer: Peer) -> None:
-        """PRE_SLEEP; a worker that has work is woken at once."""
+        """PRE_SLEEP; a worker is woken at once if there is a job for it that nobody is on the way for."""
         if peer.woken:
             self._has_come(peer)
         function = self._work_for(peer)
@@ -117,10 +117,15 @@ class Workforce:
             self._lie_down(peer)
 
     def _work_for(self, peer: Peer) -> Function | None:
-        """A function of the worker with jobs to hand out."""
-        if isinstance(peer.functions, Skills):
-            return self.crews.waiting(peer.functions)
-        return next((f for f in peer.abilities if f.total > f.running and f.waiting), None)
+        """A function of the worker that it could be woken for."""
+        able = self.crews.waiting(peer.functions) if isinstance(peer.functions, Skills) else peer.abilities
+        return next((f for f in able if f.total > f.running and self._unattended(f)), None)
+
+    def _unattended(self, function: Function) -> float:
+        """How many more workers than are on their way could have a job of the function."""
+        if self._wakeup:
+            return max(0, function.waiting - function.woken)
+        return inf if function.waiting else 0
 
     def came(self, function: Function, priority: int, count: int) -> None:
         """So many jobs of this function and priority can be handed out from now on."""
@@ -162,8 +167,7 @@ class Workforce:
 
     def _fill(self, function: Function) -> None:
         """Have as many workers on their way for the function as it has jobs to hand out."""
-        if waiting := function.waiting:
-            self._wake(function, waiting - function.woken if self._wakeup else inf)
+        self._wake(function, self._unattended(function))
 
     def _lie_down(self, peer: Peer) -> None:
         self._fallen_asleep += 1

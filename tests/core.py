@@ -388,6 +388,7 @@ def check_crews(broker: Broker) -> None:
             for agenda, queue in zip(crews._agendas, function.queues, strict=True):
                 assert function.number in agenda or not queue.size
     assert len(crews.functions) - len(crews._free) == sum(f.crewed > 0 for f in broker.functions.values())
+    assert all(set(skills._exceptions) <= set(skills.numbers) for skills in skilled.values())
     for crew in crews._crews.values():
         members = [peer for peer, skills in skilled.items() if skills.crew is crew]
         assert crew.members == len(members) > 0

@@ -210,10 +210,14 @@ class Model:
 
     def fill(self, function: bytes) -> None:
         """As many are on their way for a function as it has jobs waiting, if there are so many."""
+        self.wake(function, self.unattended(function))
+
+    def unattended(self, function: bytes) -> int:
         waiting = sum(job.state is State.WAITING and job.function == function for job in self.jobs)
         on_their_way = sum(peer.woken == function for peer in self.peers)
-        if waiting:
-            self.wake(function, waiting - on_their_way if self.worker_wakeup else len(self.peers))
+        if self.worker_wakeup:
+            return max(0, waiting - on_their_way)
+        return len(self.peers) if waiting else 0
 
     def has_come(self, peer: ModelPeer) -> None:
         """A worker that was woken asks for a job, or will not."""
@@ -228,10 +232,9 @@ class Model:
     def sleep(self, peer: ModelPeer, woken_for: bytes | None) -> None:
         """`woken_for` is which of its functions the server wakes it for, if there are jobs of several."""
         self.has_come(peer)
-        if self.heads(list(peer.functions)):
-            assert woken_for is not None
+        if any(self.unattended(function) for function in peer.functions):
             assert woken_for in peer.functions
-            assert self.heads([woken_for])
+            assert self.unattended(woken_for)
             self.rouse(peer, woken_for)
         elif not peer.asleep:
             self.lie_down(peer)

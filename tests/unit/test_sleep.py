@@ -202,14 +202,43 @@ def test_a_sleeper_that_changes_its_functions_goes_to_the_end_of_the_line(core: 
     assert woken(core, one, two) == [0, 1]
 
 
-def test_who_falls_asleep_again_beside_a_waiting_job_is_woken_and_sleeps_no_more(core: Core) -> None:
-    one, two = core.sleeper(b"f"), core.sleeper(b"f")
+def test_who_falls_asleep_beside_a_job_that_somebody_comes_for_sleeps(core: Core) -> None:
+    one, two = core.sleeper(b"f"), core.worker(b"f", b"g")
     core.submit(core.connect(), b"f")
+    core.send(two, PRE_SLEEP)
     assert woken(core, one, two) == [1, 0]
 
-    core.send(two, PRE_SLEEP)
     core.submit(core.connect(), b"f")
     assert woken(core, one, two) == [0, 1]
+
+
+def test_who_falls_asleep_beside_jobs_is_woken_for_the_one_that_nobody_comes_for(core: Core) -> None:
+    one, two = core.sleeper(b"f"), core.worker(b"f", b"g")
+    core.submit(core.connect(), b"f")
+    core.submit(core.connect(), b"g")
+    core.send(two, PRE_SLEEP)
+
+    assert woken(core, one, two) == [1, 1]
+
+
+@FEW_OR_MANY
+def test_who_learns_a_function_beside_a_job_is_woken_where_all_are(few: int) -> None:
+    core = Core(worker_wakeup=0, few=few)
+    one, two = core.sleeper(b"f"), core.sleeper(b"g")
+    core.submit(core.connect(), b"f")
+    core.send(two, CAN_DO, b"f")
+
+    assert woken(core, one, two) == [1, 1]
+
+
+@FEW_OR_MANY
+def test_who_falls_asleep_beside_a_job_is_woken_where_all_are(few: int) -> None:
+    core = Core(worker_wakeup=0, few=few)
+    one, two = core.sleeper(b"f"), core.worker(b"f")
+    core.submit(core.connect(), b"f")
+    core.send(two, PRE_SLEEP)
+
+    assert woken(core, one, two) == [1, 1]
 
 
 def test_each_job_wakes_somebody(core: Core) -> None:
