@@ -65,12 +65,12 @@ class Admin:
 
     def status(self, _peer: Peer, _words: list[bytes]) -> bytes:
         """function, total, running, workers"""
-        return listing((f.name, f.total, f.running, len(f.workers)) for f in self.broker.functions.values())
+        return listing((f.name, f.total, f.running, f.workers) for f in self.broker.functions.values())
 
     def priority_status(self, _peer: Peer, _words: list[bytes]) -> bytes:
         """function, high, normal, low, workers: queued only"""
         return listing(
-            (f.name, *(q.size + q.tailed for q in f.queues), len(f.workers)) for f in self.broker.functions.values()
+            (f.name, *(q.size + q.tailed for q in f.queues), f.workers) for f in self.broker.functions.values()
         )
 
     def workers(self, _peer: Peer, _words: list[bytes]) -> bytes:

@@ -63,7 +63,7 @@ class Broker:
     """All jobs, functions and peers of one server.
 
     `job_retries`: -1 unlimited, otherwise how often a job is handed out (0 counts as 1).
-    `worker_wakeup`: how many sleeping workers a new job wakes; 0 wakes all.
+    `worker_wakeup`: how many sleeping workers a new job wakes; 0 wakes all that can run it.
     """
 
     def __init__(
@@ -73,14 +73,14 @@ class Broker:
         *,
         node: int = 0,
         job_retries: int = UNLIMITED,
-        worker_wakeup: int = 0,
+        worker_wakeup: int = 1,
         index: Index | None = None,
     ) -> None:
         self.ids = ids
         self.node = node
         self.prefix = handle_prefix
         self.job_retries = job_retries
-        self.workforce = Workforce(self.send, worker_wakeup)
+        self.workforce = Workforce(self.send, worker_wakeup, lambda: self.now)
         self.index = index or Index()
         self.functions = self.index.functions
         self.jobs = self.index.jobs
@@ -103,19 +103,22 @@ class Broker:
         index = self.index
         index.wall = max(index.wall, wall)
         if index.later:
-            self._wake_for(index.release_due())
+            self._came(index.release_due())
         if self.timeouts:
             for id_ in self.timeouts.take_due(now):
                 self._take_back(self.jobs[id_])
+        if self.workforce.woken:
+            self.workforce.lose_patience(now)
 
     @property
     def scheduled(self) -> bool:
         """Something is due at some time."""
-        return bool(self.timeouts or self.index.later)
+        return bool(self.timeouts or self.index.later or self.workforce.woken)
 
     def next_deadline(self, now: float, wall: float) -> float:
         """Seconds until `tick` has something to do; infinity when nothing is scheduled."""
-        return max(0.0, min(self.index.later.next() - wall, self.timeouts.next() - now))
+        monotonic = min(self.timeouts.next(), self.workforce.next_look())
+        return max(0.0, min(self.index.later.next() - wall, monotonic - now))
 
     def unfinished(self) -> int:
         """Jobs that run, and those that wait where a connected worker can have them."""
@@ -138,7 +141,7 @@ class Broker:
     def arrived(self, fetch: Fetch, records: Iterable[JobRecord]) -> int:
         """What the index wanted was read; returns how many of the rows were gone."""
         ready, lost = self.index.arrived(fetch, records)
-        self._wake_for(ready)
+        self._came(ready)
         for job in lost:
             self._tell_failed(job)
             self._forget(job)
@@ -170,7 +173,7 @@ class Broker:
                     ready[queue] = ready.get(queue, 0) + 1
         for queue in ready:
             self.index.grown(queue)
-        self._wake_for(ready)
+        self._came(ready)
         self._bury_written(batch)
         self.index.trim()
         self._release(batch)
@@ -341,16 +344,17 @@ class Broker:
 
     # ---- waiting
 
-    def _wake_for(self, ready: Mapping[JobQueue, int]) -> None:
+    def _came(self, ready: Mapping[JobQueue, int]) -> None:
         """So many more jobs of these queues can be handed out."""
         for queue, count in ready.items():
-            if queue.function.sleepers:
-                self.workforce.wake(queue.function, count)
+            function = queue.function
+            if function.sleepers or function.crewed:
+                self.workforce.came(function, queue.priority, count)
 
     def _make_runnable(self, job: Job) -> None:
         function = job.function
-        if self.index.place(function.queues[job.priority], job) and function.sleepers:
-            self.workforce.wake(function, 1)
+        if self.index.place(function.queues[job.priority], job) and (function.sleepers or function.crewed):
+            self.workforce.came(function, job.priority, 1)
 
     # ---- workers
 
@@ -411,12 +415,13 @@ class Broker:
             return
         if job.background:
             self._note_update(job)
+        function = job.function
         if job.partial:
             self.index.returns(job)
             return
-        job.function.queues[job.priority].give_back(job)
-        if job.function.sleepers:
-            self.workforce.wake(job.function, 1)
+        function.queues[job.priority].give_back(job)
+        if function.sleepers or function.crewed:
+            self.workforce.came(function, job.priority, 1)
 
     def _stop_running(self, job: Job) -> bytes:
         """The job is no longer its worker's; returns the handle."""

@@ -178,8 +178,8 @@ OPTIONS: Final[list[click.Parameter]] = [
         "-w",
         "--worker-wakeup",
         type=click.IntRange(0),
-        default=0,
-        help="How many sleeping workers a new job wakes; 0 wakes all that can run it.",
+        default=1,
+        help="How many sleeping workers a new job wakes; 0 wakes all that can run it, as gearmand does.",
     ),
     setting(
         "--max-packet-size",

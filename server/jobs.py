@@ -1,6 +1,6 @@
 """Jobs, the queues they wait in, and the functions that own the queues."""
 
-from collections import deque
+from collections import OrderedDict, deque
 from heapq import heapify, heappop, heappush
 from typing import TYPE_CHECKING, Final
 
@@ -177,15 +177,29 @@ class JobQueue:
 class Function:
     """A function: its queues, and the workers that can run it."""
 
-    __slots__ = ("limits", "name", "queues", "running", "sleepers", "total", "workers")
+    __slots__ = (
+        "crewed",
+        "limits",
+        "name",
+        "number",
+        "queues",
+        "running",
+        "sleepers",
+        "total",
+        "woken",
+        "workers",
+    )
 
     def __init__(self, name: bytes) -> None:
         self.name = name
         self.queues = (JobQueue(self, HIGH), JobQueue(self, NORMAL), JobQueue(self, LOW))
         self.total = 0  # jobs that are queued, delayed or running, or waiting for their commit
         self.running = 0
-        self.workers: dict[Peer, None] = {}
-        self.sleepers: dict[Peer, None] = {}  # in the order they fell asleep
+        self.workers = 0
+        self.crewed = 0  # those of them that are for crews, see crews.py
+        self.number = -1  # among the functions of these; -1: there are none
+        self.sleepers: OrderedDict[Peer, None] = OrderedDict()  # the others, in the order they fell asleep
+        self.woken = 0  # workers on their way to a job of it
         self.limits: tuple[int, int, int] = (0, 0, 0)  # maxqueue by priority; 0 or less: none
 
     @property

@@ -7,6 +7,7 @@ from gearmand_py.server.jobs import Function, Job
 
 if TYPE_CHECKING:
     from gearmand_py.server.batch import Batch
+    from gearmand_py.server.crews import Skills
 
 # What waits to be sent: bytes; or a job, which is an acknowledgement that becomes bytes when its batch commits; or what
 # to say if the deletes of its batch are done, and what if they have to wait.
@@ -24,6 +25,7 @@ class Peer:
     __slots__ = (
         "abilities",
         "address",
+        "asleep",
         "awaited",
         "client_id",
         "closed",
@@ -37,9 +39,8 @@ class Peer:
         "link",
         "outbox",
         "running",
-        "sleeping",
         "tail",
-        "turn",
+        "woken",
     )
 
     def __init__(self, address: str = "", fd: int = -1, link: Any = None) -> None:
@@ -58,9 +59,10 @@ class Peer:
         self.exceptions = False
         # as a worker
         self.client_id = b""
-        self.functions: dict[Function, float] = {}  # what it can do, in CAN_DO order: seconds to do it in, 0 no limit
-        self.abilities: list[Function] = []  # the same, to walk round robin
-        self.turn = 0  # where in `abilities` the next search begins
+        # what it can do, in CAN_DO order: seconds to do it in, 0 no limit
+        self.functions: dict[Function, float] | Skills = {}
+        self.abilities: list[Function] = []  # the same if it is a dict, the one whose turn is next first
         self.running: dict[bytes, Job] = {}  # by handle: only who grabbed a job may report on it
         self.discarded: set[bytes] = set()  # handles of cancelled jobs whose late result is dropped silently
-        self.sleeping = False
+        self.asleep = 0  # since when, by the workforce's count of those who fell asleep; 0: awake
+        self.woken: Function | None = None  # what it was woken for, until it comes for a job

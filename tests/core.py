@@ -18,6 +18,7 @@ from gearmand_py.server.admin import Admin
 from gearmand_py.server.batch import Batch
 from gearmand_py.server.broker import UNLIMITED, Broker
 from gearmand_py.server.codec import DEFAULT_MAX_PACKET, Connection
+from gearmand_py.server.crews import Skills
 from gearmand_py.server.dispatch import Dispatch
 from gearmand_py.server.errors import RequestError
 from gearmand_py.server.ids import Ids
@@ -26,6 +27,7 @@ from gearmand_py.server.jobs import Job
 from gearmand_py.server.packets import REQUEST, RESPONSE
 from gearmand_py.server.peers import Peer
 from gearmand_py.server.replay import Replay
+from gearmand_py.server.workforce import FEW
 from gearmand_py.storage.base import DEAD, Changes, Entry, JobRecord
 
 PREFIX: Final = b"H:here:"
@@ -107,16 +109,19 @@ class Core:
         self,
         *,
         job_retries: int = UNLIMITED,
-        worker_wakeup: int = 0,
+        worker_wakeup: int = 1,
+        few: int = FEW,
         max_packet: int = DEFAULT_MAX_PACKET,
         memory_limit: float = inf,
         sizes: Sizes | None = None,
     ) -> None:
+        """`few`: how many functions a worker may have before it shares them with others."""
         self.table = Table()
         self.now = 1000.0
         self.wall = START
         self._job_retries = job_retries
         self._worker_wakeup = worker_wakeup
+        self._few = few
         self._max_packet = max_packet
         self._memory_limit = memory_limit
         self._sizes = sizes
@@ -131,6 +136,7 @@ class Core:
             worker_wakeup=self._worker_wakeup,
             index=Index(self._memory_limit, sizes=self._sizes),
         )
+        self.broker.workforce.few = self._few
         self.index = self.broker.index
         self.admin = Admin(self.broker, version="1.2.3", pid=6145, verbose="INFO")
         self.dispatch = Dispatch(self.broker, self.admin)
@@ -359,9 +365,10 @@ class Core:
     def check(self) -> None:
         """Every count and index of the broker equals what a naive count of its jobs gives."""
         check_jobs(self.broker)
-        if not self._worker_wakeup:
-            check_sleep(self.broker)
         check_peers(self.broker, self._inputs)
+        check_workers(self.broker)
+        check_crews(self.broker)
+        check_sleep(self.broker, wakes_all=not self._worker_wakeup)
 
 
 def check_jobs(broker: Broker) -> None:
@@ -406,12 +413,6 @@ def check_index(broker: Broker, jobs: list[Job]) -> None:
     )
 
 
-def check_sleep(broker: Broker) -> None:
-    """Nobody sleeps while there is a job for him (where a job wakes everybody)."""
-    for function in broker.functions.values():
-        assert not (function.waiting and function.sleepers), "asleep while a job waits"
-
-
 def check_peers(broker: Broker, connected: Iterable[Peer]) -> None:
     """Every reference to a peer is to one that is connected, and goes both ways."""
     peers = list(connected)
@@ -421,12 +422,59 @@ def check_peers(broker: Broker, connected: Iterable[Peer]) -> None:
         assert peer.awaited == {job for job in jobs if job.clients and peer in job.clients}
         assert list(peer.running.values()) == [job for job in peer.running.values() if job.worker is peer]
         assert len(peer.running) == sum(job.worker is peer for job in jobs)
-        assert peer.abilities == list(peer.functions)
         assert bool(peer.held) == (peer.fence is not None)
         assert peer.tail is (peer.held[-1] if peer.held else peer.outbox)
     for job in jobs:
         assert set(job.clients or ()) <= set(peers)
         assert job.worker is None or job.worker in peers
+
+
+def check_workers(broker: Broker) -> None:
+    """Who can do what, who sleeps where, and who is on the way."""
+    for peer in broker.peers:
+        assert set(peer.abilities) == (set(peer.functions) if isinstance(peer.functions, dict) else set())
+        assert not (peer.asleep and peer.woken)
     for function in broker.functions.values():
-        assert set(function.workers) == {peer for peer in peers if function in peer.functions}
-        assert set(function.sleepers) == {peer for peer in function.workers if peer.sleeping}
+        able = [peer for peer in broker.peers if function in peer.functions]
+        assert function.workers == len(able)
+        assert function.woken == sum(peer.woken is function for peer in broker.peers)
+        assert all(peer in able for peer in broker.peers if peer.woken is function)
+        asleep = [peer for peer in able if peer.asleep and isinstance(peer.functions, dict)]
+        assert list(function.sleepers) == sorted(asleep, key=since)
+    assert set(broker.workforce.woken) == {peer for peer in broker.peers if peer.woken}
+    assert sorted(broker.workforce.woken.values()) == list(broker.workforce.woken.values())
+
+
+def check_crews(broker: Broker) -> None:
+    """No crew, no number is kept that nobody uses, and the agendas tell of every job that a crew could have."""
+    crews = broker.workforce.crews
+    skilled = {peer: peer.functions for peer in broker.peers if isinstance(peer.functions, Skills)}
+    for function in broker.functions.values():
+        assert function.crewed == sum(function in skills for skills in skilled.values())
+        assert (function.number >= 0) == (function.crewed > 0)
+        if function.crewed:
+            assert crews.functions[function.number] is function
+            for agenda, queue in zip(crews._agendas, function.queues, strict=True):
+                assert function.number in agenda or not queue.size
+    assert len(crews.functions) - len(crews._free) == sum(f.crewed > 0 for f in broker.functions.values())
+    assert all(set(skills._exceptions) <= set(skills.numbers) for skills in skilled.values())
+    for crew in crews._crews.values():
+        members = [peer for peer, skills in skilled.items() if skills.crew is crew]
+        assert crew.members == len(members) > 0
+        assert all(list(skilled[peer].numbers) == list(crew.numbers) for peer in members)
+        assert list(crew.sleepers) == sorted((peer for peer in members if peer.asleep), key=since)
+    assert set(crews.sleeping) == {skilled[peer].crew for peer in skilled if peer.asleep}
+    assert {skills.crew for skills in skilled.values() if skills.crew} == set(crews._crews.values())
+
+
+def since(peer: Peer) -> int:
+    """Those who fell asleep first come first."""
+    return peer.asleep
+
+
+def check_sleep(broker: Broker, *, wakes_all: bool) -> None:
+    """Where a worker sleeps that could run a job, each job there has somebody on the way; or nobody sleeps there."""
+    for function in broker.functions.values():
+        if function.waiting and any(function in peer.functions for peer in broker.peers if peer.asleep):
+            assert not wakes_all, "asleep while a job waits"
+            assert function.woken >= function.waiting, "jobs wait, and nobody has been woken for them"

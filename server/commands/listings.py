@@ -6,7 +6,7 @@ from typing import Final, NamedTuple
 
 import click
 
-from gearmand_py.server.client import Address, BadAnswer, Client, ServerError, readable
+from gearmand_py.server.client import Address, BadAnswer, Client, ClientError, ServerError, readable
 from gearmand_py.server.commands.shared import ClientCommand, connect, printable, say, server_option, write
 
 Value = int | str | list[str] | None
@@ -108,6 +108,8 @@ def not_ready(client: Client) -> str:
         client.text("ready")
     except ServerError as error:
         return error.text if error.code == "NOT_READY" else ""  # gearmand does not know the command
+    except ClientError:
+        return ""  # what was asked for was answered
     return ""
 
 

@@ -42,7 +42,7 @@ def test_the_command_line_goes_before_the_environment_the_file_and_the_default(
     assert settings["job-retries"] == ("1", "configuration file")
     assert settings["listen"] == ('["10.0.0.1"]', "configuration file")
     assert settings["verbose"] == ('"ERROR"', "configuration file")
-    assert settings["worker-wakeup"] == ("0", "default")
+    assert settings["worker-wakeup"] == ("1", "default")
 
 
 def in_a_variable(value: object) -> str:

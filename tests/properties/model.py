@@ -11,6 +11,7 @@ from typing import Final
 
 from gearmand_py.server import packets
 from gearmand_py.server.peers import Peer
+from gearmand_py.server.workforce import WAKE_PATIENCE
 from gearmand_py.storage.base import DEAD, JobRecord
 from tests.core import Said
 
@@ -81,7 +82,10 @@ class ModelPeer:
     functions: dict[bytes, float] = field(default_factory=dict)
     running: list[ModelJob] = field(default_factory=list)
     discarded: list[bytes] = field(default_factory=list)
-    sleeping: bool = False
+    asleep: int = 0  # when it fell asleep, among all that did
+    woken: bytes | None = None  # the function it is on its way for
+    woken_number: int = 0  # among all that were woken
+    come_by: float = 0
     closed: bool = False
 
     def expect(self, *said: Said, after: int = 0, job: ModelJob | None = None) -> None:
@@ -100,7 +104,7 @@ class Model:
         self.peers: list[ModelPeer] = []
         self.jobs: list[ModelJob] = []  # alive, in the order of submission
         self.past: list[ModelJob] = []  # those that have ended
-        self.sleepers: dict[bytes, list[ModelPeer]] = {}  # in the order they fell asleep
+        self.now = 0.0
         self.open = 1
         self.settled = 0
         self.count = 0
@@ -167,7 +171,7 @@ class Model:
 
     def make_runnable(self, job: ModelJob) -> None:
         self.queue(job)
-        self.wake(job.function, 1)
+        self.came(job.function, 1)
 
     def queue(self, job: ModelJob) -> None:
         self.count += 1
@@ -187,56 +191,82 @@ class Model:
 
     # ---- sleeping
 
-    def wake(self, function: bytes, jobs: int) -> None:
-        sleepers = list(self.sleepers.get(function, ()))
-        for peer in sleepers[: jobs * self.worker_wakeup] if self.worker_wakeup else sleepers:
-            self.rouse(peer)
-            peer.expect(NOOP)
+    def came(self, function: bytes, jobs: int) -> None:
+        self.wake(function, jobs * self.worker_wakeup if self.worker_wakeup else len(self.peers))
 
-    def rouse(self, peer: ModelPeer) -> None:
-        peer.sleeping = False
-        for sleepers in self.sleepers.values():
-            if peer in sleepers:
-                sleepers.remove(peer)
+    def wake(self, function: bytes, most: int) -> None:
+        """Who has slept longest comes first."""
+        able = [peer for peer in self.peers if peer.asleep and function in peer.functions]
+        for peer in sorted(able, key=lambda peer: peer.asleep)[: max(0, most)]:
+            self.rouse(peer, function)
 
-    def sleep(self, peer: ModelPeer) -> None:
-        if self.heads(list(peer.functions)):
-            self.rouse(peer)
-            peer.expect(NOOP)
-            return
-        peer.sleeping = True
-        for function in peer.functions:
-            sleepers = self.sleepers.setdefault(function, [])
-            if peer not in sleepers:
-                sleepers.append(peer)
+    def rouse(self, peer: ModelPeer, function: bytes) -> None:
+        self.count += 1
+        peer.asleep = 0
+        peer.woken = function
+        peer.woken_number = self.count
+        peer.come_by = self.now + WAKE_PATIENCE
+        peer.expect(NOOP)
+
+    def fill(self, function: bytes) -> None:
+        """As many are on their way for a function as it has jobs waiting, if there are so many."""
+        self.wake(function, self.unattended(function))
+
+    def unattended(self, function: bytes) -> int:
+        waiting = sum(job.state is State.WAITING and job.function == function for job in self.jobs)
+        on_their_way = sum(peer.woken == function for peer in self.peers)
+        if self.worker_wakeup:
+            return max(0, waiting - on_their_way)
+        return len(self.peers) if waiting else 0
+
+    def has_come(self, peer: ModelPeer) -> None:
+        """A worker that was woken asks for a job, or will not."""
+        if peer.woken is not None:
+            function, peer.woken = peer.woken, None
+            self.fill(function)
+
+    def lie_down(self, peer: ModelPeer) -> None:
+        self.count += 1
+        peer.asleep = self.count
+
+    def sleep(self, peer: ModelPeer, woken_for: bytes | None) -> None:
+        """`woken_for` is which of its functions the server wakes it for, if there are jobs of several."""
+        self.has_come(peer)
+        if any(self.unattended(function) for function in peer.functions):
+            assert woken_for in peer.functions
+            assert self.unattended(woken_for)
+            self.rouse(peer, woken_for)
+        elif not peer.asleep:
+            self.lie_down(peer)
 
     # ---- abilities
 
     def can_do(self, peer: ModelPeer, function: bytes, seconds: float) -> None:
+        """A sleeper that can do something else than before falls asleep anew."""
+        changed = peer.functions.get(function) != seconds
         peer.functions[function] = seconds
-        if peer.sleeping:
-            self.sleep(peer)
+        if peer.asleep and changed:
+            self.lie_down(peer)
+            self.fill(function)
 
     def cannot_do(self, peer: ModelPeer, function: bytes) -> None:
         if function in peer.functions:
-            self.forget(peer, function)
+            del peer.functions[function]
+            if peer.asleep:
+                self.lie_down(peer)
+            if peer.woken == function:
+                self.has_come(peer)
             for job in [job for job in peer.running if job.function == function]:
                 self.take_back(job)
 
     def reset(self, peer: ModelPeer) -> None:
         """A sleeper sleeps on: only a NOOP and a GRAB_JOB end its sleep."""
-        for function in list(peer.functions):
-            self.forget(peer, function)
+        peer.functions.clear()
+        if peer.asleep:
+            self.lie_down(peer)
+        self.has_come(peer)
         for job in list(peer.running):
             self.take_back(job)
-
-    def forget(self, peer: ModelPeer, function: bytes) -> None:
-        """It may have been woken for a job, which now needs another."""
-        del peer.functions[function]
-        if peer in self.sleepers.get(function, ()):
-            self.sleepers[function].remove(peer)
-        if self.heads([function]):
-            self.wake(function, 1)
 
     # ---- running
 
@@ -291,10 +321,13 @@ class Model:
     # ---- the clock
 
     def pass_time(self, now: float, wall: float) -> None:
+        self.now = now
         self.release_delayed(wall)
         late = [job for job in self.jobs if job.deadline is not None and job.deadline <= now]
         for job in sorted(late, key=lambda job: (job.deadline or 0, job.number)):
             self.take_back(job)
+        while late_workers := [peer for peer in self.peers if peer.woken is not None and peer.come_by <= now]:
+            self.has_come(min(late_workers, key=lambda peer: (peer.come_by, peer.woken_number)))
 
     def release_delayed(self, wall: float) -> None:
         due = [job for job in self.jobs if job.state is State.DELAYED and job.run_at <= wall]
@@ -305,16 +338,17 @@ class Model:
 
     def committed(self, number: int, wall: float) -> None:
         self.settled = number
-        woken: dict[bytes, int] = {}
+        came: dict[tuple[bytes, int], int] = {}
         for job in self.jobs:
             if job.batch == number and job.state is State.HELD:
                 if job.run_at > wall:
                     job.state = State.DELAYED
                 else:
                     self.queue(job)
-                    woken[job.function] = woken.get(job.function, 0) + 1
-        for function, count in woken.items():
-            self.wake(function, count)
+                    queue = job.function, job.priority
+                    came[queue] = came.get(queue, 0) + 1
+        for (function, _), count in came.items():
+            self.came(function, count)
         for job in self.jobs + self.past:
             if job.batch == number:
                 job.batch = 0
@@ -359,7 +393,6 @@ class Model:
             job.dead = False
             job.batch = job.row_until = 0
         self.peers.clear()
-        self.sleepers.clear()
         self.open, self.settled = 1, 0
         self.jobs = [known[row.id] for row in rows if row.run_at != DEAD]
         self.past = [job for job in known.values() if job not in self.jobs]

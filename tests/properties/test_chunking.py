@@ -171,8 +171,7 @@ def test_any_bytes_give_answers_and_leave_nothing_behind_but_stored_jobs(
     assert len(core.broker.timeouts) == 0
     assert core.broker.batch.empty
     for function in core.broker.functions.values():
-        assert not function.workers
-        assert not function.sleepers
+        assert not any((function.workers, function.sleepers, function.woken, function.crewed))
 
 
 @given(st.lists(ANY_BYTES, max_size=2))

@@ -27,11 +27,11 @@ SUBMITS: Final = {
     packets.SUBMIT_JOB_BG: (1, True),
     packets.SUBMIT_JOB_LOW_BG: (2, True),
 }
-MOST_PEERS: Final = 4
+MOST_PEERS: Final = 5
 SIZES: Final = Sizes(page=2, tight_page=1, least=1, evicted=1)
 
 ANY: Final = st.integers(0, 1000)  # which of those there are, modulo their number
-FUNCTIONS: Final = st.sampled_from([b"f", b"g"])
+FUNCTIONS: Final = st.sampled_from([b"f", b"f", b"g", b"g", b"h"])
 UNIQUES: Final = st.sampled_from([b"", b"k", b"k", b"l", b"-"])
 DATA: Final = st.sampled_from([b"", b"one", b"two"])
 
@@ -39,11 +39,14 @@ DATA: Final = st.sampled_from([b"", b"one", b"two"])
 class Machine(RuleBasedStateMachine):
     @initialize(
         job_retries=st.sampled_from([-1, 1, 2]),
-        worker_wakeup=st.sampled_from([0, 0, 1, 2]),
+        worker_wakeup=st.sampled_from([1, 1, 2, 0]),
+        few=st.sampled_from([0, 1, 2, 16]),
         memory_limit=st.sampled_from([inf, inf, 0, 2 * JOB_COST]),
     )
-    def start(self, job_retries: int, worker_wakeup: int, memory_limit: float) -> None:
-        self.core = Core(job_retries=job_retries, worker_wakeup=worker_wakeup, memory_limit=memory_limit, sizes=SIZES)
+    def start(self, job_retries: int, worker_wakeup: int, few: int, memory_limit: float) -> None:
+        self.core = Core(
+            job_retries=job_retries, worker_wakeup=worker_wakeup, few=few, memory_limit=memory_limit, sizes=SIZES
+        )
         self.model = Model(job_retries, worker_wakeup)
         self.acknowledged: dict[bytes, ModelJob] = {}  # what clients were told
         for _ in range(3):
@@ -202,7 +205,33 @@ class Machine(RuleBasedStateMachine):
     def sleep(self, number: int) -> None:
         peer = self.peer(number)
         self.send(peer, packets.PRE_SLEEP)
-        self.model.sleep(peer)
+        woken = peer.peer.woken
+        self.model.sleep(peer, woken.name if woken else None)
+
+    @precondition(lambda self: any(peer.functions and not peer.asleep for peer in self.model.peers))
+    @rule()
+    def all_workers_go_to_sleep(self) -> None:
+        for number, peer in enumerate(self.model.peers):
+            if peer.functions and not peer.asleep:
+                self.sleep(number)
+
+    @precondition(lambda self: any(peer.woken is not None for peer in self.model.peers))
+    @rule(which=ANY, does=st.sampled_from(["goes", "gives up", "forgets", "sleeps", "takes what there is"]))
+    def a_woken_worker(self, which: int, does: str) -> None:
+        """What it was woken for may be left lying, and others sleep."""
+        woken = [number for number, peer in enumerate(self.model.peers) if peer.woken is not None]
+        number = woken[which % len(woken)]
+        match does:
+            case "goes":
+                self.disconnect(number)
+            case "gives up":
+                self.cannot_do(number, self.model.peers[number].woken or b"")
+            case "forgets":
+                self.reset_abilities(number)
+            case "sleeps":
+                self.sleep(number)
+            case _:
+                self.grab(number)
 
     @precondition(lambda self: self.model.peers)
     @rule(number=ANY)
@@ -226,19 +255,21 @@ class Machine(RuleBasedStateMachine):
 
     def grab_and_look(self, peer: ModelPeer) -> None:
         self.tick()
-        self.model.rouse(peer)
+        peer.asleep = 0
         candidates = self.model.heads(list(peer.functions))
         self.send(peer, packets.GRAB_JOB_UNIQ)
         answer = self.last_said(peer)
         if not candidates:
             assert answer == (packets.NO_JOB,)
             peer.expect(answer)
+            self.model.has_come(peer)
             return
         (job,) = [job for job in candidates if job.handle == answer[1]]
         if job.background and not job.foreground_once:
             assert job.id in self.core.table.rows, "a background job was handed out before its commit"
         peer.expect((packets.JOB_ASSIGN_UNIQ, job.handle, job.function, job.unique, job.data))
         self.model.assign(peer, job, self.core.now)
+        self.model.has_come(peer)
 
     @precondition(lambda self: any(peer.running for peer in self.model.peers))
     @rule(which=ANY, percent=st.sampled_from([b"10", b"99"]))
@@ -417,9 +448,10 @@ class Machine(RuleBasedStateMachine):
         assert len(keys) == len(set(keys))
 
     @invariant()
-    def deadlines_are_those_of_jobs(self) -> None:
+    def deadlines_are_those_of_jobs_and_of_woken_workers(self) -> None:
         core, jobs = self.core, self.model.jobs
-        waits = [job.deadline - core.now for job in jobs if job.deadline is not None]
+        waits = [peer.come_by - core.now for peer in self.model.peers if peer.woken is not None]
+        waits += [job.deadline - core.now for job in jobs if job.deadline is not None]
         waits += [job.run_at - core.wall for job in jobs if job.state is State.DELAYED]
         soonest = core.broker.next_deadline(core.now, core.wall)
         expected = max(0, min(waits, default=inf))
@@ -451,8 +483,11 @@ class Machine(RuleBasedStateMachine):
         assert not broker.peers
         assert len(broker.timeouts) == 0
         assert broker.batch.empty
+        assert not broker.workforce.woken
+        assert not broker.workforce.crews._crews
         assert all(job.background and job.id in self.core.table.rows for job in broker.jobs.values())
-        assert all(not function.workers and not function.sleepers for function in broker.functions.values())
+        for function in broker.functions.values():
+            assert not any((function.workers, function.sleepers, function.woken, function.crewed))
 
 
 TestMachine = Machine.TestCase

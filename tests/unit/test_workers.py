@@ -1,4 +1,4 @@
-"""Workers: what they are handed, what they can do, and when they are woken."""
+"""Workers: what they are handed, and what they can do. When they are woken: test_sleep.py."""
 
 from typing import Final
 
@@ -16,8 +16,6 @@ from gearmand_py.server.packets import (
     JOB_ASSIGN,
     JOB_ASSIGN_UNIQ,
     NO_JOB,
-    NOOP,
-    PRE_SLEEP,
     RESET_ABILITIES,
     SUBMIT_JOB,
     SUBMIT_JOB_BG,
@@ -28,19 +26,15 @@ from gearmand_py.server.packets import (
     WORK_COMPLETE,
 )
 from gearmand_py.server.peers import Peer
+from gearmand_py.server.workforce import FEW
 from tests.core import Core
 
 GRABS: Final = [GRAB_JOB, GRAB_JOB_UNIQ, GRAB_JOB_ALL]
 
 
-@pytest.fixture
-def core() -> Core:
-    return Core()
-
-
-def woken(core: Core, *peers: Peer) -> list[int]:
-    """How many NOOPs each peer has got since the last look."""
-    return [core.received(peer).count((NOOP,)) for peer in peers]
+@pytest.fixture(params=[FEW, 0], ids=["few functions", "many functions"])
+def core(request: pytest.FixtureRequest) -> Core:
+    return Core(few=request.param)
 
 
 def work(core: Core, peer: Peer) -> list[tuple[bytes, bytes]]:
@@ -205,195 +199,89 @@ def test_functions_that_cannot_be(core: Core, kind: int, name: bytes, code: byte
     assert core.broker.functions == {}
 
 
-# ---- sleeping
-
-
-def test_a_sleeping_worker_is_woken_by_a_job_once(core: Core) -> None:
-    client, worker = core.connect(), core.sleeper(b"f")
-    core.submit(client, b"f")
-    core.submit(client, b"f")
-
-    assert woken(core, worker) == [1]
-
-
-def test_going_to_sleep_with_a_job_waiting(core: Core) -> None:
-    worker = core.worker(b"f", b"g")
-    core.submit(core.connect(), b"g")
-    core.send(worker, PRE_SLEEP)
-
-    assert woken(core, worker) == [1]
-
-
-def test_who_was_woken_at_once_does_not_sleep(core: Core) -> None:
-    worker = core.worker(b"f")
-    core.submit(core.connect(), b"f")
-    core.send(worker, PRE_SLEEP)
-    core.submit(core.connect(), b"f")
-
-    assert woken(core, worker) == [1]
-
-
-def test_a_job_for_somebody_else_wakes_nobody(core: Core) -> None:
-    worker = core.sleeper(b"f")
-    core.submit(core.connect(), b"g")
-
-    assert woken(core, worker) == [0]
-
-
-def test_a_worker_that_is_awake_gets_no_noop(core: Core) -> None:
-    worker = core.worker(b"f")
-    core.submit(core.connect(), b"f")
-
-    assert woken(core, worker) == [0]
-
-
-def test_a_worker_asleep_for_two_functions_is_woken_once(core: Core) -> None:
-    client, worker = core.connect(), core.sleeper(b"f", b"g")
-    core.send(client, SUBMIT_JOB_BG, b"f", b"", b"")
-    core.send(client, SUBMIT_JOB_BG, b"g", b"", b"")
-    core.commit()
-
-    assert woken(core, worker) == [1]
-
-
-def test_grabbing_ends_the_sleep(core: Core) -> None:
-    worker = core.sleeper(b"f")
-    assert core.grab(worker) is None
-    core.submit(core.connect(), b"f")
-
-    assert woken(core, worker) == [0]
-
-
-def test_the_next_sleep_is_woken_again(core: Core) -> None:
-    client, worker = core.connect(), core.sleeper(b"f")
-    for _ in range(3):
-        core.submit(client, b"f", kind=SUBMIT_JOB_BG)
-        assert woken(core, worker) == [1]
-        core.drain(worker)
-        core.send(worker, PRE_SLEEP)
-    assert woken(core, worker) == [0]
-
-
-def test_falling_asleep_twice_is_falling_asleep_once(core: Core) -> None:
-    worker = core.sleeper(b"f")
-    core.send(worker, PRE_SLEEP)
-    core.submit(core.connect(), b"f")
-
-    assert woken(core, worker) == [1]
-
-
-def test_a_sleeper_that_learns_a_function_is_woken_for_it(core: Core) -> None:
-    worker = core.sleeper(b"f")
-    core.send(worker, CAN_DO, b"g")
-    core.submit(core.connect(), b"g")
-
-    assert woken(core, worker) == [1]
-
-
-def test_a_sleeper_that_learns_a_function_with_a_job_waiting_is_woken_at_once(core: Core) -> None:
-    worker = core.sleeper(b"f")
-    core.submit(core.connect(), b"g")
-    core.send(worker, CAN_DO, b"g")
-
-    assert woken(core, worker) == [1]
-
-
-def test_a_sleeper_that_gives_up_a_function_is_not_woken_for_it(core: Core) -> None:
-    worker = core.sleeper(b"f", b"g")
+def test_a_function_that_was_given_up_and_taken_on_again(core: Core) -> None:
+    worker = core.worker(b"f", b"g", b"h")
     core.send(worker, CANT_DO, b"f")
-    core.submit(core.connect(), b"f")
-    assert woken(core, worker) == [0]
+    core.send(worker, CAN_DO, b"f")
 
-    core.submit(core.connect(), b"g")
-    assert woken(core, worker) == [1]
-
-
-def test_a_sleeper_that_changes_its_functions_still_sleeps(core: Core) -> None:
-    """Only a NOOP or a GRAB_JOB ends a sleep; Python's gear sets its functions anew while it sleeps."""
-    worker = core.sleeper(b"f")
-    core.send(worker, RESET_ABILITIES)
-    core.send(worker, CAN_DO, b"g")
-    core.submit(core.connect(), b"g")
-
-    assert woken(core, worker) == [1]
+    assert core.ask(worker, b"workers\n").endswith(b" : f h g\n.\n")
+    core.submit(core.connect(), b"f", b"data")
+    assert work(core, worker) == [(b"f", b"data")]
 
 
-def test_a_sleeper_that_goes_is_not_woken(core: Core) -> None:
-    worker = core.sleeper(b"f")
-    core.disconnect(worker)
-    core.submit(core.connect(), b"f")
+def test_the_listing_of_workers_has_each_in_its_own_order(core: Core) -> None:
+    """Also those that can do the same."""
+    core.worker(b"f", b"g", b"h")
+    other = core.worker(b"h", b"f", b"g")
 
-    assert woken(core, worker) == [0]
+    assert core.ask(other, b"workers\n").splitlines() == [
+        b"10 127.0.0.1 - : h g f",
+        b"11 127.0.0.1 - : g f h",
+        b".",
+    ]
+
+
+def test_time_limits_are_the_workers_own(core: Core) -> None:
+    """Two workers with the same functions, and of these each with a limit of its own."""
+    client, one, two = core.connect(), core.worker(b"f"), core.worker(b"g", b"f")
+    core.send(one, CAN_DO_TIMEOUT, b"g", b"2000")
+    core.send(two, CAN_DO_TIMEOUT, b"f", b"5000")
+    core.submit(client, b"g")
+    assert core.grab(one)
+    assert core.broker.next_deadline(core.now, core.wall) == 2
+    core.submit(client, b"f")
+    assert core.grab(two)
+    core.advance(2)
+    assert core.broker.next_deadline(core.now, core.wall) == 3
+
+    core.send(two, CAN_DO, b"f")
+    core.advance(3)
+    assert core.grab(two)
+    assert core.grab(two)
+    assert not core.broker.scheduled
+
+
+def test_functions_of_equal_priority_take_turns_beside_one_of_a_higher(core: Core) -> None:
+    client, worker = core.connect(), core.worker(b"f", b"g", b"h")
+    for function in (b"g", b"g", b"h"):
+        core.submit(client, function)
+    found = []
+    for _ in range(2):
+        core.submit(client, b"f", kind=SUBMIT_JOB_HIGH)
+        for _ in range(2):
+            core.send(worker, GRAB_JOB)
+            found.append(core.received(worker)[0][2])
+
+    assert found == [b"f", b"g", b"f", b"h"]
+
+
+def test_workers_that_can_do_the_same_take_turns_together() -> None:
+    """With many functions: however many workers there are, no function waits for the others to be empty."""
+    core = Core(few=0)
+    client, workers = core.connect(), [core.worker(*names) for names in ((b"f", b"g", b"h"), (b"h", b"g", b"f"))]
+    for function in (b"f", b"g", b"h") * 2:
+        core.submit(client, function, function)
+
+    assert [core.grab(workers[turn % 2])[1] for turn in range(6)] == [b"f", b"g", b"h"] * 2  # type: ignore[index]
+
+
+@pytest.mark.parametrize("count", [FEW, FEW + 1, 3 * FEW, 40 * FEW])
+def test_any_number_of_functions(count: int) -> None:
+    core = Core()
+    names = [b"function %d" % number for number in range(count)]
+    client, worker = core.connect(), core.worker(*names)
+    shown = b"".join(b" " + name.replace(b" ", b"\\x20") for name in reversed(names))
+    assert core.ask(worker, b"workers\n").splitlines()[1] == b"11 127.0.0.1 - :" + shown
+    for name in names:
+        core.submit(client, name, name, kind=SUBMIT_JOB_BG)
+    assert [function for function, _ in work(core, worker)] == names
     core.check()
 
-
-def test_every_sleeper_is_woken(core: Core) -> None:
-    workers = [core.sleeper(b"f") for _ in range(3)]
-    core.submit(core.connect(), b"f")
-
-    assert woken(core, *workers) == [1, 1, 1]
-
-
-@pytest.mark.parametrize(("count", "expected"), [(1, [1, 0, 0]), (2, [1, 1, 0]), (3, [1, 1, 1]), (9, [1, 1, 1])])
-def test_worker_wakeup_limits_how_many(count: int, expected: list[int]) -> None:
-    core = Core(worker_wakeup=count)
-    workers = [core.sleeper(b"f") for _ in range(3)]
-    core.submit(core.connect(), b"f")
-
-    assert woken(core, *workers) == expected
-
-
-def test_worker_wakeup_rotates() -> None:
-    core = Core(worker_wakeup=1)
-    client = core.connect()
-    workers = [core.sleeper(b"f") for _ in range(3)]
-    seen = []
-    for _ in range(6):
-        core.submit(client, b"f", kind=SUBMIT_JOB_BG)
-        seen.append(woken(core, *workers).index(1))
-        core.drain(workers[seen[-1]])
-        core.send(workers[seen[-1]], PRE_SLEEP)
-
-    assert seen == [0, 1, 2, 0, 1, 2]
-
-
-def test_who_falls_asleep_again_beside_a_waiting_job_is_woken_and_sleeps_no_more() -> None:
-    core = Core(worker_wakeup=1)
-    one, two = core.sleeper(b"f"), core.sleeper(b"f")
-    core.submit(core.connect(), b"f")
-    assert woken(core, one, two) == [1, 0]
-
-    core.send(two, PRE_SLEEP)
-    core.submit(core.connect(), b"f")
-    assert woken(core, one, two) == [0, 1]
-
-
-def test_worker_wakeup_counts_each_job() -> None:
-    core = Core(worker_wakeup=1)
-    client = core.connect()
-    workers = [core.sleeper(b"f") for _ in range(3)]
-    core.submit(client, b"f")
-    core.submit(client, b"f")
-
-    assert woken(core, *workers) == [1, 1, 0]
-
-
-def test_worker_wakeup_counts_each_job_of_a_batch() -> None:
-    core = Core(worker_wakeup=1)
-    client = core.connect()
-    workers = [core.sleeper(b"f") for _ in range(3)]
-    core.send(client, SUBMIT_JOB_BG, b"f", b"", b"1")
-    core.send(client, SUBMIT_JOB_BG, b"f", b"", b"2")
-    core.commit()
-
-    assert woken(core, *workers) == [1, 1, 0]
-
-
-def test_worker_wakeup_finds_another_when_the_woken_one_goes() -> None:
-    core = Core(worker_wakeup=1)
-    one, two = core.sleeper(b"f"), core.sleeper(b"f")
-    core.submit(core.connect(), b"f")
-    assert woken(core, one, two) == [1, 0]
-
-    core.disconnect(one)
-    assert woken(core, two) == [1]
+    for name in names[1:]:
+        core.send(worker, CANT_DO, name)
+    core.check()
+    for name in names:
+        core.submit(client, name, name, kind=SUBMIT_JOB_BG)
+    assert work(core, worker) == [(names[0], names[0])]
+    core.disconnect(worker)
+    core.check()
