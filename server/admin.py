@@ -84,7 +84,7 @@ class Admin:
     def show(self, _peer: Peer, words: list[bytes]) -> bytes:
         """`show jobs`: handle, retries, ignored, persisted; `show unique jobs`: unique keys
 
-        Both of jobs in memory. Of the others, `show jobs` has those that wait in queues, without their retries.
+        Both of jobs in memory; `show jobs` has the others too, without their retries.
         """
         match [word.lower() for word in words]:
             case [b"jobs"]:

@@ -385,9 +385,11 @@ class Broker:
         self.workforce.sleep(peer)
 
     def grab(self, peer: Peer) -> tuple[bytes, Job] | None:
-        """Hand the worker its next job, with its handle; None when there is none for it."""
+        """Hand the worker its next job, with its handle; None when there is none for it. Raises HeadComing."""
         job = self.workforce.next_job(peer)
         if job is None:
+            if self.index.bare:
+                self.index.wait_for_head(peer.functions)
             peer.tail.append(NO_JOB_PACKET)
             return None
         job.worker = peer

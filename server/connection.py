@@ -15,7 +15,7 @@ from gearmand_py.server.broker import Broker
 from gearmand_py.server.codec import Connection, Packet
 from gearmand_py.server.dispatch import Dispatch, keys_in, unreadable
 from gearmand_py.server.errors import GearmanError, RequestError
-from gearmand_py.server.index import NotResident
+from gearmand_py.server.index import HeadComing, NotResident
 from gearmand_py.server.journal import Journal
 from gearmand_py.server.loader import Loader
 from gearmand_py.server.peers import Peer
@@ -32,6 +32,8 @@ WRITE_HIGH: Final = 1024 * 1024
 FENCED_HIGH: Final = 10_000
 # Deadlines by wall clock are looked at this often at least, so that a clock that jumps is noticed.
 LONGEST_SLEEP: Final = 1.0
+# How long a worker waits for a job that is on its way from the table, before it is told that there is none.
+HEAD_PATIENCE: Final = 1.0
 
 
 class Front:
@@ -87,7 +89,9 @@ class Front:
 
     def look_up(self, miss: NotResident, client: "Client", packets: Sequence[Packet]) -> None:
         """Read what the first of these packets misses, and call `client.unpark`."""
-        if self.loader is not None and miss.ids:
+        if self.loader is not None and isinstance(miss, HeadComing):
+            self.loader.await_head(client)
+        elif self.loader is not None and miss.ids:
             self.loader.look_up(miss.ids, client)
         elif self.streaming is not None:
             self.streaming.look_up({miss.key, *keys_in(packets)} if miss.key else (), client)
@@ -220,7 +224,9 @@ class Client(asyncio.Protocol):
         """Let packets wait for a row, for a while."""
         self._parked = parked
         self.pause("row")
-        self._patience = self._patience or asyncio.get_running_loop().call_later(self.front.patience, self._give_up)
+        if self._patience is None:
+            seconds = HEAD_PATIENCE if isinstance(miss, HeadComing) else self.front.patience
+            self._patience = asyncio.get_running_loop().call_later(seconds, self._give_up)
         self.front.look_up(miss, self, parked)
 
     def unpark(self) -> None:

@@ -299,6 +299,8 @@ def unreadable(kind: int) -> bytes:
     """The answer to a packet when the row that it needs cannot be read."""
     if kind == packets.TEXT:
         return err("QUEUE_ERROR", UNREADABLE)
+    if kind in (packets.GRAB_JOB, packets.GRAB_JOB_UNIQ, packets.GRAB_JOB_ALL):
+        return packets.NO_JOB_PACKET
     return packets.error("QUEUE_ERROR", UNREADABLE)
 
 

@@ -15,8 +15,9 @@ How the rows that the table held before the start get in here is replay.py's.
 """
 
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from math import inf
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -48,6 +49,10 @@ class NotResident(Exception):
         super().__init__(ids, key)
         self.ids = ids
         self.key = key
+
+
+class HeadComing(NotResident):
+    """A worker's next job is on its way into memory."""
 
 
 @dataclass(slots=True)
@@ -92,6 +97,7 @@ class Index:
         self.replay: Replay | None = None  # while rows from before the start are not known
         # to be read, and by which ids these are known until they have arrived
         self.hungry: dict[JobQueue, None] = {}
+        self._filling: dict[JobQueue, None] = {}  # these, and those that are being filled
         self._to_return: deque[Job] = deque()
         self._returning: set[int] = set()
         self._to_release: deque[int] = deque()
@@ -236,6 +242,13 @@ class Index:
             return
         if queue.function.workers or self.used < self.limit / 2:
             self.hungry[queue] = None
+            self._filling[queue] = None
+
+    def wait_for_head(self, functions: Container[object]) -> None:
+        """Raises HeadComing if jobs of one of these functions are about to be in memory."""
+        for queue in self._filling:
+            if queue.tailed and queue.function in functions:
+                raise HeadComing
 
     def grown(self, queue: JobQueue) -> None:
         """Jobs were added to the queue's head."""
@@ -275,13 +288,12 @@ class Index:
         return True
 
     def bare_ids(self) -> Iterator[int]:
-        """Of jobs in queues that are not in memory."""
-        for function in self.functions.values():
-            for queue in function.queues:
-                yield from (id_ for tail in (queue.tail, queue.after) if tail for id_ in tail if self._is_bare(id_))
-
-    def _is_bare(self, id_: int) -> bool:
-        return id_ not in self.jobs and id_ not in self.skipped
+        """Of jobs that are not in memory, but for those that are being read just now."""
+        queues = (queue for function in self.functions.values() for queue in function.queues)
+        tails = (tail for queue in queues for tail in (queue.tail, queue.after) if tail)
+        for id_ in chain(chain.from_iterable(tails), self.later, self._to_release):
+            if id_ not in self.jobs and id_ not in self.skipped:
+                yield id_
 
     # ---- payloads of jobs that run
 
@@ -398,6 +410,7 @@ class Index:
                 queue.push(job)
                 count += 1
         queue.loading = False
+        del self._filling[queue]
         if not queue.tail:
             queue.tail = None
         if count:

@@ -5,6 +5,7 @@ go into one list for each second, which is what times are given in.
 """
 
 from array import array
+from collections.abc import Iterator
 from heapq import heappop, heappush
 from math import inf
 from typing import Final
@@ -30,6 +31,12 @@ class Later:
 
     def __len__(self) -> int:
         return self._size
+
+    def __iter__(self) -> Iterator[int]:
+        for _, ids in self._boxes.values():
+            yield from ids
+        for ids in self._seconds.values():
+            yield from ids
 
     def add(self, id_: int, when: int, now: float) -> None:
         """`id_` is due at `when`, epoch seconds."""

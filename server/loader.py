@@ -38,6 +38,10 @@ class Loader:
         self._wanted = asyncio.Event()
         self._missed = asyncio.Event()
         self._misses: list[tuple[Waiter, Sequence[int]]] = []
+        self._workers: list[Waiter] = []  # whose next job is on its way
+        self._busy = 0
+        self.quiet = asyncio.Event()  # all that is wanted is read
+        self.quiet.set()
 
     def start(self) -> None:
         """Read from now on."""
@@ -49,7 +53,12 @@ class Loader:
 
     def wake(self) -> None:
         """The index wants rows."""
+        self.quiet.clear()
         self._wanted.set()
+
+    def await_head(self, worker: Waiter) -> None:
+        """Call `unpark` once jobs have come."""
+        self._workers.append(worker)
 
     async def _fill(self, reader: Reader) -> None:
         while True:
@@ -57,11 +66,18 @@ class Loader:
             fetch = self._index.next_fetch()
             if fetch is None:
                 self._wanted.clear()
+                if not self._busy:
+                    self.quiet.set()
                 continue
             ids = fetch.ids
+            self._busy += 1
             rows = await self._reading.surely(partial(reader.rows, ids)) if ids else ()
+            self._busy -= 1
             self._begin()
             gone = self._broker.arrived(fetch, rows)
+            workers, self._workers = self._workers, []
+            for worker in workers:
+                worker.unpark()
             self._end()
             if gone:
                 log.warning("%d waiting jobs are gone: somebody else has deleted their rows", gone)

@@ -44,13 +44,16 @@ class TableReader:
 
     async def _stream(self, upto: int) -> None:
         front = self._front
+        assert front.loader is not None
         self._broker.ids.observe(upto)
         front.begin()
         streaming = Streaming(self._reading, self._broker, upto, begin=front.begin, end=front.end)
         self._streaming = front.streaming = streaming
         streaming.start()
         with suppress(TimeoutError):
-            await asyncio.wait_for(streaming.done.wait(), AT_ONCE)
+            async with asyncio.timeout(AT_ONCE):
+                await streaming.done.wait()
+                await front.loader.quiet.wait()
         if not streaming.done.is_set():
             streaming.start_scans()
 

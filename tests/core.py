@@ -22,7 +22,7 @@ from gearmand_py.server.crews import Skills
 from gearmand_py.server.dispatch import Dispatch
 from gearmand_py.server.errors import RequestError
 from gearmand_py.server.ids import Ids
-from gearmand_py.server.index import BARE_COST, JOB_COST, Index, NotResident, Sizes
+from gearmand_py.server.index import BARE_COST, JOB_COST, HeadComing, Index, NotResident, Sizes
 from gearmand_py.server.jobs import Job
 from gearmand_py.server.packets import REQUEST, RESPONSE
 from gearmand_py.server.peers import Peer
@@ -206,6 +206,12 @@ class Core:
             self.dispatch.handlers.get(kind, self.dispatch.unexpected)(peer, body)
         except RequestError as error:
             peer.tail.append(packets.error(error.code, error.text))
+        except HeadComing:
+            if self.reading:
+                self.read()
+                self._handle(peer, kind, body)
+            else:  # until its patience ends
+                peer.tail.append(packets.NO_JOB_PACKET)
         except NotResident as miss:
             self.broker.looking_up()
             rows = [self.table.rows[id_] for id_ in miss.ids if id_ in self.table.rows]
