@@ -1,5 +1,5 @@
-"""Reading the table in MySQL or MariaDB: pages are joined in the database, for a driver in Python takes some 30
-microseconds for each row (docs/benchmarks.md).
+"""Reading the table in MySQL or MariaDB: pages are joined in the database, for the driver in Python takes three times
+as long over rows (docs/benchmarks.md).
 
 What GROUP_CONCAT joins is cut at a limit without an error. A page whose parts do not fit together is read again row by
 row; so are payloads that are large, and gain nothing from being joined.
