@@ -93,22 +93,21 @@ class NetworkedReader(ABC):
             await self._disconnect()
         if self._driver is None:
             self._connection = connection = await self.storage.engine.connect()
-            driver = (await connection.get_raw_connection()).driver_connection
+            self._driver = (await connection.get_raw_connection()).driver_connection
             await self.storage.settle_session(connection)
             await connection.rollback()
-            await self.settle_session(driver)
-            self._driver = driver
+            await self.settle_session(self._driver)
         return self._driver
 
     async def _disconnect(self) -> None:
         """Without a word to the other side, and without waiting for it."""
         connection, self._connection = self._connection, None
-        self._driver = None
+        driver, self._driver = self._driver, None
+        if driver is not None:
+            self.storage.cut(driver)
         if connection is not None:
             with suppress(Exception):  # whatever is wrong with it is why it goes
-                self.storage.cut((await connection.get_raw_connection()).driver_connection)
                 await connection.invalidate()
-            with suppress(Exception):
                 await connection.close()
 
     async def close(self) -> None:

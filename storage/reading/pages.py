@@ -17,7 +17,6 @@ from gearmand_py.storage.base import BY_PAYLOAD, Entry
 from gearmand_py.storage.sql import IDS_PER_STATEMENT
 
 NULL: Final = "N"  # no hexadecimal digit
-KEY_BY_PAYLOAD: Final = BY_PAYLOAD.hex().upper()
 
 
 class CutShort(Exception):
@@ -65,12 +64,6 @@ class Page(NamedTuple):
         """Id, unique key and rest of each row. Raises CutShort."""
         ids, keys, rests = (items(text, self.rows) for text in self[1:])
         return zip(map(int, ids), map(optional, keys), map(Rests().__getitem__, rests), strict=True)
-
-    @property
-    def has_payload_keys(self) -> bool:
-        """Whether there are jobs that coalesce by their payload."""
-        keys = self.keys or ""
-        return keys.startswith(f"{KEY_BY_PAYLOAD},") or f",{KEY_BY_PAYLOAD}," in keys
 
 
 def items(text: str | None, count: int) -> Sequence[str]:

@@ -1,33 +1,30 @@
 """Reading a SQLite file on a connection and a thread of its own.
 
-Each row that the driver fetches takes the interpreter lock, for which the event loop waits and makes wait. A page of
-entries, joined in SQLite, takes it once (docs/benchmarks.md). Payloads are fetched by the row.
+Rows are fetched one by one in the thread, and made entries on the loop. To join a page in SQLite, which takes the
+interpreter lock once instead of for each row, cost both more (docs/benchmarks.md).
 """
 
 import asyncio
 import sqlite3
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
-from gearmand_py.storage.base import DEAD, RUN_AT_ONCE, Entry, JobRecord, StorageError
-from gearmand_py.storage.reading.pages import KEY_BY_PAYLOAD, Page, conditions, with_payloads
+from gearmand_py.storage.base import BY_PAYLOAD, DEAD, RUN_AT_ONCE, Entry, JobRecord, StorageError
+from gearmand_py.storage.reading.pages import conditions
 from gearmand_py.storage.sql import COLUMNS
 
 BUSY_SECONDS: Final = 1.0
 
-# SQLite knows the length of a payload without reading it, when it is asked for at the table itself.
-ENTRY: Final = "id, function_name, unique_key, priority, attempts, run_at, length(data) AS size, data"
-PAGE: Final = """
-    count(*), group_concat(id, ',') || ',',
-    group_concat(CASE WHEN unique_key IS NULL THEN 'N' ELSE hex(unique_key) END, ',') || ',',
-    group_concat(printf('%d;%d;%lld;%lld;%s', priority, attempts, run_at, size, hex(function_name)), ',') || ','
+# SQLite knows the length of a payload without reading it.
+ENTRY: Final = f"""
+    id, function_name, unique_key, priority, attempts, run_at, length(data),
+    CASE WHEN unique_key = x'{BY_PAYLOAD.hex()}' THEN data END
 """
 
 T = TypeVar("T")
-Payloads = dict[int, bytes]
 
 
 class SqliteReader:
@@ -57,25 +54,21 @@ class SqliteReader:
 
     async def entries(self, after: int, upto: int, limit: int) -> Sequence[Entry]:
         """In order."""
-        found = await self._entries([f"id > {after} AND id <= {upto} ORDER BY id LIMIT {limit}"])
-        found.sort()  # no row to move: SQLite joins them as they come
-        return found
+        return await self._entries([f"id > {after} AND id <= {upto} ORDER BY id LIMIT {limit}"])
 
     async def entries_of(self, ids: Sequence[int]) -> Sequence[Entry]:
         """By primary key."""
-        return await self._entries(list(conditions(ids)))
+        return await self._entries(conditions(ids))
 
     async def rows(self, ids: Sequence[int]) -> Sequence[JobRecord]:
         """By primary key."""
-        queries = [f"SELECT {','.join(COLUMNS)} FROM {self._table} WHERE {which}" for which in conditions(ids)]
-        found = await self._in_thread(lambda database: [database.execute(query).fetchall() for query in queries])
-        return [JobRecord._make(row) for rows in found for row in rows]
+        return [JobRecord._make(row) for row in await self._all(",".join(COLUMNS), conditions(ids))]
 
     async def backlog(self, after: int, upto: int) -> set[tuple[bytes, int]]:
         """A scan that sorts nothing."""
         query = f"SELECT DISTINCT function_name, priority FROM {self._table}"
         where = f"id > {after} AND id <= {upto} AND run_at = {RUN_AT_ONCE}"
-        return set(await self._in_thread(lambda database: database.execute(f"{query} WHERE {where}").fetchall()))
+        return set(await self._in_thread(lambda database: fetched(database, f"{query} WHERE {where}")))
 
     async def find(self, keys: Collection[tuple[bytes, bytes]], after: int, upto: int) -> Sequence[Entry]:
         """A scan that looks each row's key up."""
@@ -90,22 +83,13 @@ class SqliteReader:
     async def _one(self, query: str) -> Any:
         return await self._in_thread(lambda database: database.execute(query).fetchone()[0])
 
-    async def _entries(self, conditions: Sequence[str]) -> list[Entry]:
-        """One trip to the thread; the pages are taken apart here, with the interpreter lock that we have anyway."""
-        pages = await self._in_thread(lambda database: [self._page(database, which) for which in conditions])
-        return [
-            entry
-            for page, payloads in pages
-            for entry in (page.entries if payloads is None else with_payloads(page.entries, payloads))
-        ]
+    async def _entries(self, which: Iterable[str]) -> Sequence[Entry]:
+        return [Entry._make(row) for row in await self._all(ENTRY, which)]
 
-    def _page(self, database: sqlite3.Connection, which: str) -> tuple[Page, Payloads | None]:
-        source = f"FROM (SELECT {ENTRY} FROM {self._table} WHERE {which})"
-        page = Page._make(database.execute(f"SELECT {PAGE} {source}").fetchone())
-        if not page.has_payload_keys:
-            return page, None
-        keyed = database.execute(f"SELECT id, data {source} WHERE unique_key = x'{KEY_BY_PAYLOAD}'")
-        return page, dict(keyed.fetchall())
+    async def _all(self, columns: str, which: Iterable[str]) -> list[Any]:
+        """The rows of several conditions, in one trip to the thread."""
+        queries = [f"SELECT {columns} FROM {self._table} WHERE {condition}" for condition in which]
+        return await self._in_thread(lambda database: [row for query in queries for row in fetched(database, query)])
 
     async def _in_thread(self, work: Callable[[sqlite3.Connection], T]) -> T:
         try:
@@ -156,6 +140,11 @@ class SqliteReader:
         with suppress(RuntimeError):  # closed before
             await asyncio.get_running_loop().run_in_executor(self._thread, self._disconnect)
         self._thread.shutdown(wait=False)
+
+
+def fetched(database: sqlite3.Connection, query: str) -> list[Any]:
+    """All rows; nothing stays open."""
+    return database.execute(query).fetchall()
 
 
 def number_of(path: Path) -> int:
