@@ -1,7 +1,7 @@
 """One process of a benchmark: it makes its connections, waits for the common start, and serves them until told to stop.
 
-What it and its parent say to each other, over a pipe: a Phase; READY, once connected; the time to start; Progress, now and
-then; STOP; the Tally. A Tally may come at any time: then something went wrong, and it says what.
+What it and its parent say to each other, over a pipe: a Phase; READY, once connected; the time to start; Progress, now
+and then; STOP; the Tally. A Tally may come at any time: then something went wrong, and it says what.
 """
 
 import gc
@@ -69,6 +69,7 @@ class Generator:
         self._turns: deque[Client] = deque()
         self._blocked: set[Link] = set()
         self._stopped = False
+        self._idle = 0  # nanoseconds spent waiting
 
     def run(self) -> Tally:
         """From connecting to the tally."""
@@ -81,9 +82,11 @@ class Generator:
         except (ClientError, OSError) as error:
             self._tally.failure = error
         finally:
-            for link in [*self._clients, *self._workers]:
-                link.socket.close()
             self._selector.close()
+            for link in [*self._clients, *self._workers]:
+                link.leave()
+            for link in [*self._clients, *self._workers]:
+                link.close()
         return self._tally
 
     # ---- set up
@@ -116,11 +119,12 @@ class Generator:
         source = Source(self._phase, self._share, start)
         self._turns.extend(self._clients)
         time.sleep(max(start - time.monotonic_ns(), 0) / SECOND)
-        computed = time.process_time_ns()
+        began = time.monotonic_ns()
         for worker in self._workers:
             worker.begin()
         self._loop(source, start)
-        self._tally.busy = (time.process_time_ns() - computed) / (time.monotonic_ns() - start)
+        elapsed = time.monotonic_ns() - began
+        self._tally.busy = 1 - self._idle / elapsed if elapsed else 0.0
 
     def _loop(self, source: Source, start: int) -> None:
         for client in self._clients:
@@ -131,15 +135,17 @@ class Generator:
             if self._phase.load.rate:
                 self._give_in_turn(source, now)
             progress = self._progress(source, now)
-            if now >= tell_at or (progress != told and progress.is_last):
+            if now >= tell_at or (progress.is_last and not told.is_last):
                 self._pipe.send(progress)
                 told, tell_at = progress, now + TELL_EVERY
             now = self._attend(source, tell_at - now)
 
     def _attend(self, source: Source, wait: int) -> int:
         """Serve what is ready, or becomes so within `wait` nanoseconds; returns when that was."""
-        events = self._select(source, wait)
+        before = time.monotonic_ns()
+        events = self._select(source, wait, before)
         now = time.monotonic_ns()
+        self._idle += now - before
         for key, mask in events:
             link = key.data
             if link is None:
@@ -154,8 +160,8 @@ class Generator:
             self._watch(link)
         return now
 
-    def _select(self, source: Source, wait: int) -> Any:
-        due = source.wait(time.monotonic_ns())
+    def _select(self, source: Source, wait: int, now: int) -> Any:
+        due = source.wait(now)
         if due is None:
             return self._selector.select(wait / SECOND)
         # Selectors wait for whole milliseconds, which would be counted as the server's; select(2) is exact.

@@ -3,6 +3,7 @@
 import socket
 from collections import deque
 from collections.abc import Iterable
+from contextlib import suppress
 from typing import Final
 
 from gearmand_py.server import packets
@@ -13,6 +14,7 @@ from gearmand_py.server.codec import Connection, Packet
 
 READ_SIZE: Final = 256 * 1024
 MAX_PACKET: Final = 2**32 - 1
+END_SECONDS: Final = 5.0
 GRAB: Final = packets.request(packets.GRAB_JOB)
 SLEEP: Final = packets.request(packets.PRE_SLEEP)
 
@@ -67,6 +69,20 @@ class Link:
             pass
         except OSError as error:
             raise self._lost(error.strerror) from error
+
+    def leave(self) -> None:
+        """Send what is left, and say that it was the last."""
+        with suppress(OSError):
+            self.socket.settimeout(END_SECONDS)
+            self.socket.sendall(self._rest)
+            self.socket.shutdown(socket.SHUT_WR)
+
+    def close(self) -> None:
+        """Wait for the server to leave too: a socket closed before all was read may take back what was sent."""
+        with suppress(OSError):
+            while self.socket.recv(READ_SIZE):
+                pass
+        self.socket.close()
 
     def _lost(self, reason: str | None) -> ConnectionLost:
         return ConnectionLost(f"lost the connection to {self._address}: {reason}")

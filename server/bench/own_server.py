@@ -81,8 +81,11 @@ async def _has_jobs(settings: Settings) -> bool:
 
     from gearmand_py.migrations import SchemaState
     from gearmand_py.server.database import make_storage, schema_state
+    from gearmand_py.storage.sqlite import SqliteStorage
 
     storage = make_storage(settings)
+    if isinstance(storage, SqliteStorage) and not storage.path.exists():
+        return False
     try:
         found = await schema_state(storage, await storage.look())
         if found is SchemaState.EMPTY:

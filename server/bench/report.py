@@ -104,15 +104,20 @@ def aligned(rows: Sequence[Sequence[str]], *, text_columns: int) -> str:
 def heading(load: Load, results: Sequence[Result], processes: int) -> str:
     """What was done, in a few lines."""
     servers = " and ".join(f"{result.server} (version {result.version})" for result in results)
-    amount = f"{load.jobs:,} jobs" if load.seconds is None else f"{load.seconds:g} s of jobs"
+    amount = counted(load.jobs or 0, "job") if load.seconds is None else f"{load.seconds:g} s of jobs"
     least, most = load.payload
     rate = f", {load.rate:,.0f} jobs/s" if load.rate else ""
-    functions = f", {load.functions:,} functions" if load.functions > 1 else ""
+    workers = counted(load.workers, "worker") + (f", {load.functions:,} functions" if load.functions > 1 else "")
     return (
         f"{servers}\n{amount} of {least if least == most else f'{least} to {most}'} bytes a mode, "
-        f"{load.clients} clients with {load.in_flight} in flight{rate}, {load.workers} workers{functions}; "
-        f"from {processes} {'process' if processes == 1 else 'processes'}"
+        f"{counted(load.clients, 'client')} with {load.in_flight:,} in flight{rate}, {workers}; "
+        f"from {counted(processes, 'process', 'es')}"
     )
+
+
+def counted(count: int, word: str, plural: str = "s") -> str:
+    """1 worker, 2 workers"""
+    return f"{count:,} {word}{'' if count == 1 else plural}"
 
 
 def verdict(result: Result) -> str:
@@ -137,6 +142,6 @@ def caution(results: Sequence[Result]) -> str:
     if busiest < BUSY:
         return ""
     return (
-        f"a process of the benchmark was computing {busiest:.0%} of the time: the server may be faster than this; "
+        f"a process of the benchmark had no rest {busiest:.0%} of the time: the server may be faster than this; "
         "give --processes more, if there are processors for them"
     )

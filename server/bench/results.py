@@ -82,7 +82,7 @@ class Result:
         return merged([measured.latencies[name] for measured in self.rounds[mode]])
 
     def busiest(self) -> float:
-        """The largest part of a mode that a process of the benchmark was computing."""
+        """The largest part of a mode that a process of the benchmark was not waiting for the server."""
         return max((max(each.busy) for rounds in self.rounds.values() for each in rounds), default=0.0)
 
     def as_dict(self) -> dict[str, Any]:

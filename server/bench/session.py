@@ -36,7 +36,7 @@ class Measured:
     jobs: int
     nanoseconds: int
     latencies: dict[str, Histogram]
-    busy: list[float]  # part of the time that each process was computing
+    busy: list[float]  # part of the time that each process was not waiting
 
     @property
     def rate(self) -> float:
@@ -144,7 +144,7 @@ class Session(AbstractContextManager["Session"]):
         return self._do(mode, mode)
 
     def _drain(self, signals: int = 1) -> None:
-        if self.ledger.waiting and self._may_go_on(signals):
+        if self._may_go_on(signals) and (self.ledger.waiting or not self._is_empty()):
             self._do("work", "taking jobs out", signals=signals)
 
     def _may_go_on(self, signals: int) -> bool:

@@ -49,7 +49,7 @@ class Tally:
         self.round_trip = Histogram()
         self.last_ack = 0  # when, in nanoseconds
         self.last_end = 0  # of a job
-        self.busy = 0.0  # part of the time that the process was computing
+        self.busy = 0.0  # part of the time that the process was not waiting for the server
         self.failure: Exception | None = None  # that ended it early
 
     @property

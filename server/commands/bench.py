@@ -18,6 +18,7 @@ from gearmand_py.server.commands.shared import ClientCommand, Failed, note, say,
 from gearmand_py.server.config import DATABASE_NAMES, Settings, database_options, settings_of_command, without_password
 from gearmand_py.server.options import Size
 from gearmand_py.server.process import allow_files
+from gearmand_py.server.runner import StartError
 
 if TYPE_CHECKING:
     from gearmand_py.server.bench.load import Load
@@ -284,11 +285,13 @@ def measured_server(ctx: click.Context, given: dict[str, Any]) -> Iterator[Addre
         raise click.UsageError("--start and --server exclude each other")
     from gearmand_py.server.bench.own_server import own_server
 
-    with (
-        TemporaryDirectory(prefix="gearmand-py-bench-") as directory,
-        own_server(settings(ctx, given, directory)) as at,
-    ):
-        yield at
+    with TemporaryDirectory(prefix="gearmand-py-bench-") as directory:
+        found = settings(ctx, given, directory)
+        try:
+            with own_server(found) as started:
+                yield started
+        except StartError as error:
+            raise Failed(str(error)) from error
 
 
 def settings(ctx: click.Context, given: dict[str, Any], directory: str) -> Settings:
