@@ -16,12 +16,8 @@ from gearmand_py.server.client import ClientError
 
 LEAD: Final = SECOND // 20  # until the common start
 LOOK_EVERY: Final = 0.1
-QUIET: Final = 1.0  # seconds without progress after which the server is asked whether there are jobs left
-STALLED: Final = (
-    60.0  # seconds without progress after which nobody waits any longer; a database may be away for a while
-)
-
-Pipe = Connection  # of multiprocessing
+QUIET: Final = SECOND  # without anything sent or received, after which the server is asked whether there are jobs left
+STALLED: Final = 60 * SECOND  # of the same, after which nobody waits any longer; a database may be away for a while
 
 
 class ProcessDied(ClientError):
@@ -120,28 +116,21 @@ class Course:
     def __init__(self, phase: Phase, aim: Aim) -> None:
         self._phase = phase
         self._aim = aim
-        self._last: list[int] = []
-        self._changed = time.monotonic()
 
     def is_over(self, seen: list[Progress]) -> bool:
         """To be asked again and again."""
-        submitted, settled, acknowledged, ran = (sum(each[field] for each in seen) for field in range(4))
+        submitted, answered, settled, acknowledged, ran = (sum(each[field] for each in seen) for field in range(5))
         self._aim.move_to(ran if self._phase.works else settled)
         if self._aim.is_cut_short():
             return True
-        quiet = self._quiet([submitted, settled, acknowledged, ran])
+        quiet = min(each.quiet for each in seen)
         ended = all(each.ended for each in seen)
+        stalled = quiet > STALLED and (ended or submitted > settled)
         done = ended and submitted == settled
         if not self._phase.works:
-            return done or quiet > STALLED
+            return done or stalled
         done = done and ran >= (acknowledged if self._aim.jobs is None else self._aim.jobs)
-        # Without a rate clients stop only when they wait for answers.
-        stuck = quiet > QUIET and (ended or not self._phase.load.rate)
-        return ((done or stuck) and self._aim.is_empty()) or (quiet > STALLED and (ended or submitted > settled))
-
-    def _quiet(self, counts: list[int]) -> float:
-        """Seconds since something happened."""
-        now = time.monotonic()
-        if counts != self._last:
-            self._last, self._changed = counts, now
-        return now - self._changed
+        # Some may be lost. What is not answered yet is the server's to answer; without a rate, clients that submit no
+        # more wait for results.
+        stuck = quiet > QUIET and submitted == answered and (ended or not self._phase.load.rate)
+        return ((done or stuck) and self._aim.is_empty()) or stalled

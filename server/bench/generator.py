@@ -26,16 +26,19 @@ from gearmand_py.server.client import ClientError
 READY: Final = "ready"
 STOP: Final = "stop"
 TELL_EVERY: Final = SECOND // 10
+BYTES_AT_ONCE: Final = 1 << 20  # of jobs given to one client
 
 
 class Progress(NamedTuple):
     """How far a process is."""
 
     submitted: int = 0
+    answered: int = 0  # acknowledged or refused
     settled: int = 0
     acknowledged: int = 0
     ran: int = 0
     ended: bool = False  # it will submit no more
+    quiet: int = 0  # nanoseconds since something was sent or came
 
     @property
     def is_last(self) -> bool:
@@ -70,6 +73,9 @@ class Generator:
         self._blocked: set[Link] = set()
         self._stopped = False
         self._idle = 0  # nanoseconds spent waiting
+        self._at_once = max(BYTES_AT_ONCE // phase.load.payload[1], 1)
+        self._moved = 0  # bytes, when that was last looked at
+        self._active = time.monotonic_ns()  # when it last changed
 
     def run(self) -> Tally:
         """From connecting to the tally."""
@@ -177,8 +183,10 @@ class Generator:
     # ---- jobs
 
     def _give(self, source: Source, client: Client, now: int) -> None:
-        if client.room and (jobs := source.take(client.room, now)):
+        """What is due, as far as the client has room and its socket takes it: a large job is not made before that."""
+        while client.room and not client.blocked and (jobs := source.take(min(client.room, self._at_once), now)):
             client.submit(jobs)
+        self._watch(client)
 
     def _give_in_turn(self, source: Source, now: int) -> None:
         """What is due, to the clients that have room."""
@@ -188,9 +196,11 @@ class Generator:
             client = self._turns[0]
             self._turns.rotate(-1)
             self._give(source, client, now)
-            self._watch(client)
 
     def _progress(self, source: Source, now: int) -> Progress:
         tally = self._tally
+        if tally.moved != self._moved:
+            self._moved, self._active = tally.moved, now
         ended = not self._clients or source.ended(now)
-        return Progress(tally.submitted, tally.settled, tally.acked.count, tally.ran.count, ended)
+        counts = tally.submitted, tally.answers, tally.settled, tally.acked.count, tally.ran.count
+        return Progress(*counts, ended, now - self._active)

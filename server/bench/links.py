@@ -45,6 +45,7 @@ class Link:
             raise self._lost(error.strerror) from error
         if not data:
             raise self._lost("it closed the connection")
+        self.tally.moved += len(data)
         self.handle(self._codec.feed(data), now)
         if self._codec.error:
             raise BadAnswer(self._address, self._codec.error.text)
@@ -64,17 +65,18 @@ class Link:
     def write(self) -> None:
         """Send what the server takes now. Raises ConnectionLost."""
         try:
-            self._rest = self._rest[self.socket.send(self._rest) :]
+            sent = self.socket.send(self._rest)
+            self.tally.moved += sent
+            self._rest = self._rest[sent:]
         except BlockingIOError:
             pass
         except OSError as error:
             raise self._lost(error.strerror) from error
 
     def leave(self) -> None:
-        """Send what is left, and say that it was the last."""
+        """Say that there will be no more."""
         with suppress(OSError):
             self.socket.settimeout(END_SECONDS)
-            self.socket.sendall(self._rest)
             self.socket.shutdown(socket.SHUT_WR)
 
     def close(self) -> None:
@@ -98,6 +100,13 @@ class Worker(Link):
     def begin(self) -> None:
         """The first grab."""
         self.send(GRAB)
+
+    def leave(self) -> None:
+        """The last reports first."""
+        with suppress(OSError):
+            self.socket.settimeout(END_SECONDS)
+            self.socket.sendall(self._rest)
+        super().leave()
 
     def handle(self, arrived: Iterable[Packet], now: int) -> None:
         """Jobs, and the lack of them."""

@@ -106,10 +106,11 @@ def heading(load: Load, results: Sequence[Result], processes: int) -> str:
     servers = " and ".join(f"{result.server} (version {result.version})" for result in results)
     amount = counted(load.jobs or 0, "job") if load.seconds is None else f"{load.seconds:g} s of jobs"
     least, most = load.payload
+    sizes = f"{least:,}" if least == most else f"{least:,} to {most:,}"
     rate = f", {load.rate:,.0f} jobs/s" if load.rate else ""
     workers = counted(load.workers, "worker") + (f", {load.functions:,} functions" if load.functions > 1 else "")
     return (
-        f"{servers}\n{amount} of {least if least == most else f'{least} to {most}'} bytes a mode, "
+        f"{servers}\n{amount} of {sizes} bytes a mode, "
         f"{counted(load.clients, 'client')} with {load.in_flight:,} in flight{rate}, {workers}; "
         f"from {counted(processes, 'process', 'es')}"
     )
@@ -131,6 +132,7 @@ def verdict(result: Result) -> str:
     ]
     words += [f"{counts.foreign:,} of others handed out"] if counts.foreign else []
     words += [f"{counts.failed:,} failed"] if counts.failed else []
+    words += [f"{counts.unanswered:,} neither acknowledged nor refused"] if counts.unanswered else []
     for name, said in (("refused", counts.refused), ("unexpected packets", counts.unexpected)):
         words += [f"{count:,} {name}: {word}" for word, count in said.items()]
     return ", ".join(words)

@@ -25,6 +25,7 @@ class Counts:
     doubled: int = 0
     foreign: int = 0
     failed: int = 0
+    unanswered: int = 0
     left: int = 0
     refused: dict[str, int] = field(default_factory=dict)
     unexpected: dict[str, int] = field(default_factory=dict)
@@ -39,6 +40,7 @@ class Counts:
         self.doubled += ledger.doubled
         self.foreign += ledger.foreign
         self.failed += ledger.failed
+        self.unanswered += ledger.unanswered
         self.left += session.left
         self.refused |= {word: self.refused.get(word, 0) + count for word, count in ledger.refused.items()}
         self.unexpected |= {word: self.unexpected.get(word, 0) + count for word, count in ledger.unexpected.items()}
@@ -46,7 +48,8 @@ class Counts:
     @property
     def all_well(self) -> bool:
         """Whether each job was taken, and ran once."""
-        return not (self.lost or self.doubled or self.foreign or self.failed or self.left or self.refused)
+        wrong = self.lost, self.doubled, self.foreign, self.failed, self.unanswered, self.left, self.refused
+        return not any(wrong)
 
 
 @dataclass(slots=True)

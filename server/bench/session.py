@@ -52,11 +52,12 @@ class Ledger:
         self.doubled = 0
         self.foreign = 0
         self.failed = 0
+        self.unanswered = 0  # submissions that the server neither acknowledged nor refused
         self.refused: dict[str, int] = {}
         self.unexpected: dict[str, int] = {}
         self._acknowledged = 0
         self._ran = 0
-        self._unanswered = 0
+        self._without_result = 0
 
     @property
     def acknowledged(self) -> int:
@@ -76,7 +77,7 @@ class Ledger:
     @property
     def missing(self) -> int:
         """How many jobs were acknowledged and did not run, or ran and were not answered."""
-        return (self._acknowledged & ~self._ran | self._unanswered).bit_count()
+        return (self._acknowledged & ~self._ran | self._without_result).bit_count()
 
     def add(self, phase: Phase, tallies: list[Tally], *, cut_short: bool) -> None:
         """What a phase has seen."""
@@ -88,10 +89,12 @@ class Ledger:
             ran = tally.ran.as_int()
             self.doubled += (self._ran & ran).bit_count()
             self._ran |= ran
+        if not cut_short:
+            self.unanswered += sum(tally.submitted - tally.answers for tally in tallies)
         if phase.foreground and cut_short:
             acknowledged = answered  # the others were given up
         elif phase.foreground:
-            self._unanswered |= acknowledged & ~answered
+            self._without_result |= acknowledged & ~answered
         self._acknowledged |= acknowledged
 
     def _count(self, tally: Tally) -> None:

@@ -44,6 +44,7 @@ class Tally:
         self.failed = 0  # foreground jobs that ended without a result
         self.refused: Counter[str] = Counter()  # by the code of the ERROR
         self.unexpected: Counter[str] = Counter()  # packets, by name
+        self.moved = 0  # bytes sent and received
         self.ack = Histogram()
         self.start = Histogram()
         self.round_trip = Histogram()
@@ -53,7 +54,13 @@ class Tally:
         self.failure: Exception | None = None  # that ended it early
 
     @property
+    def answers(self) -> int:
+        """Submissions that were acknowledged or refused."""
+        return self.acked.count + self.refused.total()
+
+    @property
     def settled(self) -> int:
         """Submissions that are over for their client: answered, where it waits for a result, else acknowledged."""
-        ended = self.answered.count + self.failed if self._foreground else self.acked.count
-        return self.refused.total() + ended
+        if self._foreground:
+            return self.answered.count + self.failed + self.refused.total()
+        return self.answers

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import os
 import re
 import signal
 import sqlite3
@@ -17,6 +18,7 @@ from PIL import Image
 from gearmand_py.server import packets
 from tests.bench.meddler import Meddle, Meddler, add_foreign, double, lose, refuse, swallow
 from tests.command.running import Ended, GearmandPy, free_port, rows
+from tests.command.test_submit_and_work import ON_A_TERMINAL
 from tests.conftest import StartServer
 from tests.harness.process import DEADLINE, Process
 from tests.harness.server import Server
@@ -79,7 +81,7 @@ def test_all_modes_run_when_none_is_named(gearmand_py: GearmandPy, server: Serve
 
 def expected_counts(**counts: Any) -> dict[str, Any]:
     none: dict[str, Any] = dict.fromkeys(("submitted", "acknowledged", "run"), 0)
-    none |= dict.fromkeys(("lost", "doubled", "foreign", "failed", "left"), 0)
+    none |= dict.fromkeys(("lost", "doubled", "foreign", "failed", "unanswered", "left"), 0)
     return none | {"refused": {}, "unexpected": {}} | counts
 
 
@@ -146,9 +148,13 @@ def test_latency_with_a_rate_counts_the_time_that_the_server_did_not_take_jobs(
 
 
 def signal_to(server: Server, number: signal.Signals) -> None:
-    import os
-
     os.kill(server.pid, number)
+
+
+def test_large_payloads(gearmand_py: GearmandPy, server: Server) -> None:
+    few = ("--jobs", "10", "--payload", "4M", "--clients", "2", "--workers", "2")
+    (found,) = result(bench(gearmand_py, server.port, "--json", *few, "both", "foreground"))["servers"]
+    assert found["jobs"] == expected_counts(submitted=20, acknowledged=20, run=20)
 
 
 def test_every_kind_of_load(gearmand_py: GearmandPy, server: Server) -> None:
@@ -321,8 +327,6 @@ def test_without_matplotlib_plot_says_what_to_install(gearmand_py: GearmandPy, t
 
 
 def own_path() -> str:
-    import os
-
     return os.environ.get("PYTHONPATH", "")
 
 
@@ -369,6 +373,19 @@ def test_a_server_of_its_own_that_does_not_start(gearmand_py: GearmandPy, tmp_pa
     why, end = ended.stderr.splitlines()
     assert why.startswith(f"gearmand-py: the directory {tmp_path}/not for the database does not exist")
     assert end == "Error: the server that was to be measured did not start"
+
+
+# ---- while it runs
+
+
+def test_a_terminal_shows_how_far_it_is(gearmand_py: GearmandPy, server: Server) -> None:
+    at = f"127.0.0.1:{server.port}"
+    running = gearmand_py.start("bench", "--server", at, *BRIEF, "both", prefix=ON_A_TERMINAL)
+    assert running.wait() == 0
+    shown = running.stdout.decode()
+    assert f"both on {at}" in shown
+    assert "100%" in shown
+    assert "300 run, 0 lost, 0 doubled" in shown
 
 
 # ---- wrong usage
