@@ -138,6 +138,10 @@ class Client:
         """Close the connection; the server gives jobs that are in hand back to their queue."""
         self._socket.close()
 
+    def detach(self) -> socket.socket:
+        """The socket, for who reads and writes it in another way; nothing may be under way on it."""
+        return self._socket
+
     @property
     def peer(self) -> Address:
         """The address a name was resolved to."""
