@@ -19,6 +19,8 @@ from gearmand_py.storage.lockfile import LockFile, remedy
 from gearmand_py.storage.reserve import Reserve
 from gearmand_py.storage.schema import Tables
 from gearmand_py.storage.sql import COLUMNS, SqlStorage
+from gearmand_py.storage.upkeep import BUSY_SECONDS, IDLE_SECONDS, Upkeep
+from gearmand_py.storage.upkeep import PRAGMAS as UPKEEP_PRAGMAS
 
 # A statement of this many rows takes and gives back the interpreter lock once; more rows a statement gain nothing
 # (docs/benchmarks.md), and 9 columns each keep it under SQLite's limit of 32,766 parameters.
@@ -57,6 +59,7 @@ class SqliteStorage(SqlStorage):
         self._lock = LockFile(self.path)
         self._wal = self.path.with_name(self.path.name + "-wal")
         self._reserve = Reserve(self.path.with_name(self.path.name + ".reserve"))
+        self._upkeep = Upkeep(self.path, self._wal)
         self._driver: Any = None  # aiosqlite's side of the held connection
         self._inode = 0  # of the file that is open
         self._wal_inode = 0  # of its log, 0 until there is one
@@ -81,6 +84,7 @@ class SqliteStorage(SqlStorage):
     def _set_pragmas(self, connection: Any, _record: Any) -> None:
         for pragma in (
             f"busy_timeout={BUSY_MILLISECONDS}",
+            *UPKEEP_PRAGMAS,
             "journal_mode=WAL",
             f"synchronous={self.synchronous}",
             "fullfsync=ON",  # macOS: a sync that reaches the platter
@@ -133,6 +137,8 @@ class SqliteStorage(SqlStorage):
     async def write(self, connection: AsyncConnection, changes: Changes) -> None:
         """One transaction in one trip to the driver's thread: each trip costs a turn of a busy loop."""
         self._check_file()
+        if self._upkeep.due and not self._log_removed:
+            await in_thread(self._driver, partial(self._upkeep.run, BUSY_SECONDS if any(changes) else IDLE_SECONDS))
         if not any(changes):
             return
         if self._log_removed:
