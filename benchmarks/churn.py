@@ -46,7 +46,7 @@ LOOKS: Final = {
     "postgresql": """
         SELECT pg_table_size(relid) / 1000000 AS "table MB", pg_indexes_size(relid) / 1000000 AS "index MB",
         n_live_tup AS "live rows", n_dead_tup AS "dead rows", autovacuum_count AS "vacuums",
-        (SELECT sum(size) / 1000000 FROM pg_ls_waldir()) AS "WAL MB"
+        (SELECT CAST(sum(size) / 1000000 AS bigint) FROM pg_ls_waldir()) AS "WAL MB"
         FROM pg_stat_user_tables WHERE relname = '{job}'""",
     "mysql": """
         SELECT SUM(IF(name LIKE '%{job}', file_size, 0)) DIV 1000000 AS "table MB",

@@ -19,8 +19,7 @@ from gearmand_py.storage.lockfile import LockFile, remedy
 from gearmand_py.storage.reserve import Reserve
 from gearmand_py.storage.schema import Tables
 from gearmand_py.storage.sql import COLUMNS, SqlStorage
-from gearmand_py.storage.upkeep import BUSY_SECONDS, IDLE_SECONDS, Upkeep
-from gearmand_py.storage.upkeep import PRAGMAS as UPKEEP_PRAGMAS
+from gearmand_py.storage.upkeep import BUSY_SECONDS, CAN_BE_CUT, IDLE_SECONDS, LONGEST_LOG, Upkeep
 
 # A statement of this many rows takes and gives back the interpreter lock once; more rows a statement gain nothing
 # (docs/benchmarks.md), and 9 columns each keep it under SQLite's limit of 32,766 parameters.
@@ -84,8 +83,9 @@ class SqliteStorage(SqlStorage):
     def _set_pragmas(self, connection: Any, _record: Any) -> None:
         for pragma in (
             f"busy_timeout={BUSY_MILLISECONDS}",
-            *UPKEEP_PRAGMAS,
+            *([CAN_BE_CUT] if is_empty(self.path) else []),
             "journal_mode=WAL",
+            f"journal_size_limit={LONGEST_LOG}",
             f"synchronous={self.synchronous}",
             "fullfsync=ON",  # macOS: a sync that reaches the platter
         ):
@@ -277,6 +277,11 @@ def inode(path: Path) -> int:
         return path.stat().st_ino
     except OSError:
         return 0
+
+
+def is_empty(path: Path) -> bool:
+    """No database has been made in this file yet."""
+    return path.stat().st_size == 0
 
 
 def primary_code(error: BaseException | None) -> int:

@@ -17,8 +17,9 @@ from typing import Final
 
 log = logging.getLogger(__name__)
 
-# The first counts only in an empty file, before the journal's mode makes its first page.
-PRAGMAS: Final = ("auto_vacuum=INCREMENTAL", f"journal_size_limit={64 * 1024 * 1024}")
+# To be said to an empty file, before the journal's mode makes its first page. Later it would only take a lock.
+CAN_BE_CUT: Final = "auto_vacuum=INCREMENTAL"
+LONGEST_LOG: Final = 64 * 1024 * 1024
 
 # Kept for the next rows, however small the file is; of a larger one a quarter is.
 KEPT_BYTES: Final = 16 * 1024 * 1024

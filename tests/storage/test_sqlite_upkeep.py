@@ -225,6 +225,13 @@ async def test_a_file_that_cannot_be_cut_is_left_as_it_is(file: Path) -> None:
         assert await ids(storage) == list(KEPT_ROWS)
 
 
+async def test_a_file_that_another_program_writes_to_can_be_opened(storage: SqliteStorage, file: Path) -> None:
+    with another_program(file) as other:
+        other.execute("BEGIN IMMEDIATE")
+        await storage.disconnect()
+        assert await ids(storage) == []
+
+
 async def test_a_lock_of_another_program_is_told_once_and_fails_nothing(
     storage: SqliteStorage, file: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
