@@ -10,6 +10,7 @@ reading the oldest 1,000 rows, as a start of the server does.
 
 import argparse
 import asyncio
+import os
 import subprocess
 import sys
 import tempfile
@@ -200,7 +201,7 @@ def log_of(storage: SqlStorage) -> dict[str, int]:
 
 async def churn(chosen: argparse.Namespace, samples: Samples) -> None:
     """Fill, churn, drain, rest."""
-    submitter = await connected(Submitter(b"x" * chosen.size))
+    submitter = await connected(Submitter(os.urandom(chosen.size)))
     worker = await connected(Worker())
 
     async def tick(phase: str) -> None:

@@ -46,7 +46,7 @@ class Upkeep:
         self._path = path
         self._wal = wal
         self._next = 0.0
-        self._pages = FEWEST_PAGES  # as many as a step has time for
+        self._pace = FEWEST_PAGES / BUSY_SECONDS  # pages a second; careful at first
         self._uncut = False  # pages were given back, and the file is as long as before
         self._failed = False
         self._large = False
@@ -76,21 +76,20 @@ class Upkeep:
 
     def _give_back(self, seconds: float, database: sqlite3.Connection) -> None:
         until = monotonic() + seconds
-        while monotonic() < until and (spare := spare_pages(database)):
-            self._step(min(spare, self._pages), database)
+        while (left := until - monotonic()) > 0 and (spare := spare_pages(database)):
+            affordable = min(max(FEWEST_PAGES, int(left * self._pace)), MOST_PAGES)
+            self._step(min(spare, affordable), database)
             self._uncut = True
         if self._uncut and seconds == IDLE_SECONDS:  # under load the commits do it
             database.execute("PRAGMA wal_checkpoint(PASSIVE)")  # which cuts the file
             self._uncut = False
 
     def _step(self, pages: int, database: sqlite3.Connection) -> None:
-        """The time a page takes depends on how the free ones lie: from 3 microseconds to some hundred."""
+        """A page takes from 3 microseconds to some hundred, as the free ones lie, and a transaction its sync."""
         began = monotonic()
         # Not `execute`: it would stop at the first page.
         database.executescript(f"BEGIN IMMEDIATE; PRAGMA incremental_vacuum({pages}); COMMIT")
-        took = monotonic() - began
-        fitting = int(pages * BUSY_SECONDS / max(took, 1e-6))
-        self._pages = max(FEWEST_PAGES, min(fitting, 2 * self._pages, MOST_PAGES))
+        self._pace = min(pages / max(monotonic() - began, 1e-6), 2 * self._pace)
 
     def _watch_log(self) -> None:
         try:
