@@ -81,7 +81,7 @@ class Upkeep:
             self._step(min(spare, affordable), database)
             self._uncut = True
         if self._uncut and seconds == IDLE_SECONDS:  # under load the commits do it
-            database.execute("PRAGMA wal_checkpoint(PASSIVE)")  # which cuts the file
+            database.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()  # which cuts the file
             self._uncut = False
 
     def _step(self, pages: int, database: sqlite3.Connection) -> None:

@@ -21,10 +21,12 @@ from gearmand_py.storage.base import Changes
 from gearmand_py.storage.schema import Tables
 from gearmand_py.storage.sqlite import SqliteStorage
 from gearmand_py.storage.upkeep import KEPT_BYTES, MOST_PAGES
+from tests.docs.pages import ROOT
 from tests.faults.disks import Disk
 from tests.harness.process import Process
 from tests.storage.records import NOTHING, delete, everything, ids, insert, job
 
+BY_HAND: Final = re.findall(r"sqlite3 queue.db '(PRAGMA .*)'", (ROOT / "docs" / "databases.md").read_text())
 PAGE: Final = 4096
 ROWS: Final = 10_000  # of a page each, so 40 MiB
 KEPT_ROWS: Final = range(1, ROWS + 1, 100)
@@ -222,6 +224,13 @@ async def test_a_file_that_cannot_be_cut_is_left_as_it_is(file: Path) -> None:
         pages = await pragma(storage, "page_count")
         await storage.commit(NOTHING)
         assert await pragma(storage, "page_count") == pages
+        assert await ids(storage) == list(KEPT_ROWS)
+    for statement in BY_HAND:
+        with another_program(file) as other:
+            other.executescript(statement)
+    async with at(file) as storage:
+        assert await pragma(storage, "auto_vacuum") == 2
+        assert await pragma(storage, "page_count") < pages
         assert await ids(storage) == list(KEPT_ROWS)
 
 
