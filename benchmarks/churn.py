@@ -95,12 +95,12 @@ class Submitter(Peer):
     def __init__(self, payload: bytes) -> None:
         super().__init__()
         self._payload = payload
-        self._sent = 0
+        self.sent = 0
 
     def submit(self, total: int) -> None:
         """Until that many are sent, if the server keeps up."""
-        count = min(total - self._sent, IN_FLIGHT - (self._sent - self.done))
-        self._sent += max(count, 0)
+        count = min(total - self.sent, IN_FLIGHT - (self.sent - self.done))
+        self.sent += max(count, 0)
         jobs = (
             packets.request(packets.SUBMIT_JOB_BG, FUNCTION, uuid4().hex.encode(), self._payload) for _ in range(count)
         )
@@ -217,8 +217,8 @@ async def churn(chosen: argparse.Namespace, samples: Samples) -> None:
         submitter.submit(chosen.backlog + due)
         worker.work(due)
         await tick("churn")
-    while worker.done < submitter.done:
-        worker.work(submitter.done)
+    while worker.done < submitter.sent:
+        worker.work(submitter.sent)
         await tick("drain")
     began = monotonic()
     while monotonic() - began < chosen.rest:
