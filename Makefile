@@ -6,7 +6,7 @@ ARGS   ?=
 # Test processes. Most of a test's time is spent waiting.
 JOBS   ?= 2
 
-.PHONY: help setup run test lint format docs wheel image test-crash test-outages test-properties test-import test-containers bench clean
+.PHONY: help setup run test lint format docs wheel image test-crash test-outages test-properties test-import test-containers bench churn clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 18
@@ -71,6 +71,9 @@ test-containers: setup ## the image and the compose file; an error where no Dock
 
 bench: setup ## against the C gearmand; GEARLOAD=path of the load generator
 	$(BIN)/python benchmarks/compare.py $(ARGS)
+
+churn: setup ## jobs that come and go for an hour, and what the table's files do; ARGS="--database URL --minutes 10"
+	$(BIN)/python benchmarks/churn.py $(ARGS)
 
 clean: ## remove what was built
 	rm -rf $(VENV) dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

@@ -20,6 +20,7 @@ from gearmand_py.storage.reading.sqlite import SqliteReader
 from gearmand_py.storage.reserve import Reserve
 from gearmand_py.storage.schema import Tables
 from gearmand_py.storage.sql import COLUMNS, SqlStorage
+from gearmand_py.storage.upkeep import BUSY_SECONDS, CAN_BE_CUT, IDLE_SECONDS, LONGEST_LOG, Upkeep
 
 # A statement of this many rows takes and gives back the interpreter lock once; more rows a statement gain nothing
 # (docs/benchmarks.md), and 9 columns each keep it under SQLite's limit of 32,766 parameters.
@@ -58,6 +59,7 @@ class SqliteStorage(SqlStorage):
         self._lock = LockFile(self.path)
         self._wal = self.path.with_name(self.path.name + "-wal")
         self._reserve = Reserve(self.path.with_name(self.path.name + ".reserve"))
+        self._upkeep = Upkeep(self.path, self._wal)
         self._driver: Any = None  # aiosqlite's side of the held connection
         self._inode = 0  # of the file that is open
         self._wal_inode = 0  # of its log, 0 until there is one
@@ -82,7 +84,9 @@ class SqliteStorage(SqlStorage):
     def _set_pragmas(self, connection: Any, _record: Any) -> None:
         for pragma in (
             f"busy_timeout={BUSY_MILLISECONDS}",
+            *([CAN_BE_CUT] if is_empty(self.path) else []),
             "journal_mode=WAL",
+            f"journal_size_limit={LONGEST_LOG}",
             f"synchronous={self.synchronous}",
             "fullfsync=ON",  # macOS: a sync that reaches the platter
         ):
@@ -134,6 +138,8 @@ class SqliteStorage(SqlStorage):
     async def write(self, connection: AsyncConnection, changes: Changes) -> None:
         """One transaction in one trip to the driver's thread: each trip costs a turn of a busy loop."""
         self._check_file()
+        if self._upkeep.due and not self._log_removed:
+            await in_thread(self._driver, partial(self._upkeep.run, BUSY_SECONDS if any(changes) else IDLE_SECONDS))
         if not any(changes):
             return
         if self._log_removed:
@@ -276,6 +282,11 @@ def inode(path: Path) -> int:
         return path.stat().st_ino
     except OSError:
         return 0
+
+
+def is_empty(path: Path) -> bool:
+    """No database has been made in this file yet."""
+    return path.stat().st_size == 0
 
 
 def primary_code(error: BaseException | None) -> int:

@@ -15,6 +15,7 @@ from tests.docs.pages import PAGES, code
 
 CLIENTS: Final = {"sqlite3": "sqlite", "psql": "postgresql", "mysql": "mysql", "mariadb": "mariadb"}
 SHOWN: Final = re.compile(rf"({'|'.join(CLIENTS)}) .*'(SELECT .*?)'")
+OF_JOBS: Final = re.compile(r"\bgearman_jobs?\b")  # of which there are none
 QUERIES: Final = list(
     dict.fromkeys(
         (CLIENTS[client], query)
@@ -35,4 +36,5 @@ def test_a_query_that_is_shown_runs(tmp_path: Path, kind: str, query: str) -> No
 
     with new_queue(kind, tmp_path) as queue:
         asyncio.run(migrate(queue.url.render_as_string(hide_password=False)))
-        assert queue.query(query) == []
+        found = queue.query(query)
+        assert found == [] or not OF_JOBS.search(query)
