@@ -181,6 +181,7 @@ class Link(asyncio.Transport):
         self.client = client
         self.reading = True
         self.answers: list[tuple[str, bytes]] = []
+        self.writes = 0
         self._storage = storage
         self._codec = Connection(packets.RESPONSE)
         self._closing = False
@@ -189,6 +190,7 @@ class Link(asyncio.Transport):
     # what the server's side calls
 
     def write(self, data: Any) -> None:
+        self.writes += 1
         for kind, body in self._codec.feed(bytes(data)):
             if kind == packets.JOB_CREATED:
                 job = self.client.front.broker.find(body)
