@@ -265,8 +265,14 @@ class Client(asyncio.Protocol):
     def flush(self) -> None:
         """Write what may be sent; close if that was the last of it."""
         outbox = self.peer.outbox
-        if outbox:
-            self.transport.write(outbox[0] if len(outbox) == 1 else b"".join(outbox))
+        if len(outbox) == 1:
+            self.transport.write(outbox[0])
+            outbox.clear()
+        elif outbox:
+            if sum(map(len, outbox)) < packets.LARGE:
+                self.transport.write(b"".join(outbox))
+            else:
+                self.transport.writelines(outbox)
             outbox.clear()
         if self.closing and not self.peer.held:
             self.transport.close()

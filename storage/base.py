@@ -28,6 +28,10 @@ RUN_AT_ONCE: Final = 0
 DEAD: Final = -1  # as run_at: attempts ran out; kept for people, never run by itself
 
 
+# A large payload is a read-only view of the bytes it came in: cutting it out would be a copy.
+Payload = bytes | memoryview
+
+
 class StorageError(Exception):
     """The queue's database did not do what was asked.
 
@@ -74,7 +78,7 @@ class JobRecord(NamedTuple):
     node: int  # which server owns the row
     run_at: int  # epoch seconds, RUN_AT_ONCE or DEAD
     reducer: bytes | None
-    data: bytes
+    data: Payload
 
 
 class Update(NamedTuple):

@@ -282,7 +282,7 @@ def literal(value: bytes | None) -> str:
 
 def row_of_any_size(row: JobRecord) -> bytes:
     """The same, with the payload escaped."""
-    data = row.data.replace(b"\\", b"\\\\").replace(b"'", b"\\'")
+    data = bytes(row.data).replace(b"\\", b"\\\\").replace(b"'", b"\\'")
     numbers = f"{row.priority},{row.attempts},{row.node},{row.run_at}"
     columns = f"({row.id},{literal(row.function)},{literal(row.unique)},{numbers},{literal(row.reducer)},_binary'"
     return b"%b%b')" % (columns.encode(), data)

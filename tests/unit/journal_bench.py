@@ -123,7 +123,7 @@ class MemoryStorage:
     @property
     def stored(self) -> list[bytes]:
         """The data of all rows, by id."""
-        return [self.rows[id_].data for id_ in sorted(self.rows)]
+        return [bytes(self.rows[id_].data) for id_ in sorted(self.rows)]
 
 
 def well(_changes: Changes) -> None:
