@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from gearmand_py.server.jobs import Job
 from gearmand_py.server.peers import Outgoing, Peer
-from gearmand_py.storage.base import Changes, Update
+from gearmand_py.storage.base import Changes, Payload, Update
 
 
 class Batch:
@@ -56,14 +56,14 @@ class Batch:
         """Let go what waited for this batch; `created` makes an acknowledgement of a job."""
         for peer in self.waiters:
             peer.outbox.extend(
-                [out if isinstance(out, bytes) else self._final(out, created) for out in peer.held.popleft()]
+                [created(out) if isinstance(out, Job) else self._final(out) for out in peer.held.popleft()]
             )
             if not peer.held:
                 peer.fence = None
                 peer.tail = peer.outbox
 
-    def _final(self, out: Job | tuple[bytes, bytes], created: Callable[[Job], bytes]) -> bytes:
-        return created(out) if isinstance(out, Job) else out[self.postponed]
+    def _final(self, out: Payload | tuple[bytes, bytes]) -> Payload:
+        return out[self.postponed] if isinstance(out, tuple) else out
 
     def forget(self, job: Job) -> None:
         """Take a row out again before the batch is committed: its job is gone."""

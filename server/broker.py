@@ -42,7 +42,7 @@ from gearmand_py.server.packets import NO_JOB_PACKET, RESPONSE, pack
 from gearmand_py.server.peers import Outgoing, Peer
 from gearmand_py.server.schedule import Schedule
 from gearmand_py.server.workforce import Workforce
-from gearmand_py.storage.base import DEAD, RUN_AT_ONCE, JobRecord, Update
+from gearmand_py.storage.base import DEAD, RUN_AT_ONCE, JobRecord, Payload, Update
 
 # Kept whole, unlike in the C server, which cuts a 64-byte unique so that it never coalesces again.
 MAX_UNIQUE: Final = 64
@@ -277,7 +277,7 @@ class Broker:
         peer: Peer,
         name: bytes,
         unique: bytes,
-        data: bytes,
+        data: Payload,
         priority: int,
         background: bool,
         run_at: int = RUN_AT_ONCE,

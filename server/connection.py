@@ -2,6 +2,10 @@
 
 Every event (a read, a connection lost, a deadline, a batch settled) is one `begin`, the broker's work, one `end`. In
 between nothing is awaited, logged or timed; at the end each peer with something to send gets one joined write.
+
+Results gather: while the loop is busy, what a worker says of a job waits for a few turns of the loop, so that one write
+to a client carries the results of several workers. A write costs more in the kernel than the job does here. Answers
+to who was read, and what wakes a worker, never wait.
 """
 
 import asyncio
@@ -30,6 +34,10 @@ WRITE_HIGH: Final = 1024 * 1024
 # Answers that may queue behind a batch before their connection is no longer read: an outage must not fill the memory
 # with the answers to a client that goes on asking.
 FENCED_HIGH: Final = 10_000
+# A turn of the loop with fewer reads is a quiet one, and ends the gathering; so do this many busy ones, well under a
+# millisecond of them (docs/benchmarks.md).
+BUSY_TURN: Final = 3
+MOST_TURNS: Final = 4
 # Deadlines by wall clock are looked at this often at least, so that a clock that jumps is noticed.
 LONGEST_SLEEP: Final = 1.0
 # How long a worker waits for a job that is on its way from the table, before it is told that there is none.
@@ -61,6 +69,9 @@ class Front:
         self.streaming: Streaming | None = None  # reads those from before the start
         self._loop = asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None
+        self._gathered: list[Peer] = []  # clients whose results wait for the end of a busy time
+        self._reads = 0  # in this turn, since results gather
+        self._turns = 0  # before this one
         self._paused: list[Client] = []  # submitters that wait for the batch to be taken
 
     def accept(self) -> "Client":
@@ -70,19 +81,35 @@ class Front:
     # ---- an event
 
     def begin(self) -> None:
-        """Before the broker is told of an event."""
-        self.broker.tick(time.monotonic(), time.time())
+        """Before the broker is told of an event. While results gather, their first event's clock holds."""
+        if not self._gathered:
+            self.broker.tick(time.monotonic(), time.time())
 
     def end(self) -> None:
         """After it: send what is to be sent, let the journal and the timer look."""
         self.flush()
+        self._look_after()
+
+    def end_read(self, client: "Client") -> None:
+        """The same after a read: the results of other clients gather."""
+        client.flush()
+        self._reads += 1
+        dirty, self.broker.dirty = self.broker.dirty, []
+        for peer in dirty:
+            if peer.functions:
+                write_to(peer)
+            else:
+                self._gather(peer)
+        self._look_after()
+
+    def _look_after(self) -> None:
         if self.broker.batch.waiters:
             if self.journal.full:
                 self._pause_submitters()
             self.journal.wake()
         elif not self.broker.batch.empty:
             self.journal.linger()
-        if self.broker.scheduled:
+        if self.broker.scheduled and not self._gathered:
             self._arm_timer()
         if self.broker.index.wanting and self.loader is not None:
             self.loader.wake()
@@ -98,11 +125,26 @@ class Front:
 
     def flush(self) -> None:
         """One write to each peer that has something to be sent."""
+        gathered, self._gathered = self._gathered, []
         dirty, self.broker.dirty = self.broker.dirty, []
+        for peer in gathered:
+            write_to(peer)
         for peer in dirty:
-            peer.dirty = False
-            if not peer.closed:
-                peer.link.flush()
+            write_to(peer)
+
+    def _gather(self, peer: Peer) -> None:
+        if not self._gathered:
+            self._reads = self._turns = 0
+            self._loop.call_soon(self._end_turn)
+        self._gathered.append(peer)
+
+    def _end_turn(self) -> None:
+        self._turns += 1
+        if self._gathered and self._reads >= BUSY_TURN and self._turns < MOST_TURNS:
+            self._reads = 0
+            self._loop.call_soon(self._end_turn)
+        else:
+            self.end()
 
     def resume_submitters(self) -> None:
         """There is room in the open batch again, or answers have left."""
@@ -159,6 +201,13 @@ class Front:
             peer.link.transport.abort()
 
 
+def write_to(peer: Peer) -> None:
+    """Write what may be sent to a peer that was marked as having something."""
+    peer.dirty = False
+    if not peer.closed:
+        peer.link.flush()
+
+
 class Client(asyncio.Protocol):
     """One connection."""
 
@@ -187,18 +236,15 @@ class Client(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Handle every packet that is now whole."""
-        front, peer = self.front, self.peer
+        front = self.front
         if self.closing:
             return
         front.begin()
-        if not peer.dirty:
-            peer.dirty = True
-            front.broker.dirty.append(peer)
         if self._parked:
             self._parked += self.codec.feed(data)
         else:
             self._handle(self.codec.feed(data))
-        front.end()
+        front.end_read(self)
 
     def _handle(self, received: list[Packet]) -> None:
         front, peer = self.front, self.peer
@@ -292,8 +338,14 @@ class Client(asyncio.Protocol):
     def flush(self) -> None:
         """Write what may be sent; close if that was the last of it."""
         outbox = self.peer.outbox
-        if outbox:
-            self.transport.write(outbox[0] if len(outbox) == 1 else b"".join(outbox))
+        if len(outbox) == 1:
+            self.transport.write(outbox[0])
+            outbox.clear()
+        elif outbox:
+            if sum(map(len, outbox)) < packets.LARGE:
+                self.transport.write(b"".join(outbox))
+            else:
+                self.transport.writelines(outbox)
             outbox.clear()
         if self.closing and not self.peer.held and not self._parked:
             self.transport.close()

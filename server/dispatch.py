@@ -5,6 +5,7 @@ peer, and nothing else changes. It raises NotResident before it has changed anyt
 """
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from gearmand_py.server import packets
 from gearmand_py.server.admin import Admin, err
@@ -13,10 +14,10 @@ from gearmand_py.server.codec import Packet
 from gearmand_py.server.errors import RequestError
 from gearmand_py.server.index import UNLOADED
 from gearmand_py.server.jobs import HIGH, LOW, NORMAL, Job
-from gearmand_py.server.packets import RESPONSE, pack, response
+from gearmand_py.server.packets import LARGE, RESPONSE, around, ending_with, pack, response
 from gearmand_py.server.peers import Peer
 from gearmand_py.server.schedule import next_match
-from gearmand_py.storage.base import RUN_AT_ONCE
+from gearmand_py.storage.base import RUN_AT_ONCE, Payload
 
 Handler = Callable[[Peer, bytes], None]
 
@@ -105,7 +106,7 @@ class Dispatch:
 
         def handle(peer: Peer, body: bytes) -> None:
             try:
-                function, unique, data = body.split(b"\0", 2)
+                function, unique, data = body.split(b"\0", 2) if len(body) < LARGE else with_payload(body, 3)
             except ValueError:
                 raise missing_arguments(3) from None
             submit(peer, function, unique, data, priority, background)
@@ -114,26 +115,26 @@ class Dispatch:
 
     def submit_epoch(self, peer: Peer, body: bytes) -> None:
         """A job for later. A time that is past or not a number means now."""
-        function, unique, when, data = arguments(body, 4)
+        function, unique, when, data = with_payload(body, 4)
         self._submit_later(peer, function, unique, data, number(when, MAX_RUN_AT) or RUN_AT_ONCE)
 
     def submit_sched(self, peer: Peer, body: bytes) -> None:
         """A job for the next time that matches; in no C server, so the decision is ours."""
-        function, unique, minute, hour, day, month, weekday, data = arguments(body, 8)
+        function, unique, minute, hour, day, month, weekday, data = with_payload(body, 8)
         try:
             run_at = next_match(minute, hour, day, month, weekday, self.broker.wall)
         except ValueError as error:
             raise RequestError("INVALID_PACKET", f"Schedule is not valid: {error}") from None
         self._submit_later(peer, function, unique, data, run_at)
 
-    def _submit_later(self, peer: Peer, function: bytes, unique: bytes, data: bytes, run_at: int) -> None:
+    def _submit_later(self, peer: Peer, function: bytes, unique: bytes, data: Payload, run_at: int) -> None:
         if run_at <= self.broker.wall:
             run_at = RUN_AT_ONCE
         self.broker.submit(peer, function, unique, data, NORMAL, True, run_at)
 
     def _submit_reduce(self, background: bool) -> Handler:
         def handle(peer: Peer, body: bytes) -> None:
-            function, unique, reducer, _aggregator, data = arguments(body, 5)
+            function, unique, reducer, _aggregator, data = with_payload(body, 5)
             self.broker.submit(peer, function, unique, data, NORMAL, background, RUN_AT_ONCE, reducer or None)
 
         return handle
@@ -194,7 +195,7 @@ class Dispatch:
         """The worker wants a job."""
         if grabbed := self.broker.grab(peer):
             handle, job = grabbed
-            peer.tail.append(response(packets.JOB_ASSIGN, handle, job.function.name, job.data))
+            peer.tail += ending_with(job.data, packets.JOB_ASSIGN, handle, job.function.name)
             if len(job.data) >= UNLOADED:
                 self.broker.index.handed_out(job)
 
@@ -202,7 +203,7 @@ class Dispatch:
         """The worker wants a job, with its unique key."""
         if grabbed := self.broker.grab(peer):
             handle, job = grabbed
-            peer.tail.append(response(packets.JOB_ASSIGN_UNIQ, handle, job.function.name, job.unique, job.data))
+            peer.tail += ending_with(job.data, packets.JOB_ASSIGN_UNIQ, handle, job.function.name, job.unique)
             if len(job.data) >= UNLOADED:
                 self.broker.index.handed_out(job)
 
@@ -212,9 +213,9 @@ class Dispatch:
             handle, job = grabbed
             name, reducer = job.function.name, job.reducer
             if reducer:
-                peer.tail.append(response(packets.JOB_ASSIGN_ALL, handle, name, job.unique, reducer, job.data))
+                peer.tail += ending_with(job.data, packets.JOB_ASSIGN_ALL, handle, name, job.unique, reducer)
             else:
-                peer.tail.append(response(packets.JOB_ASSIGN_UNIQ, handle, name, job.unique, job.data))
+                peer.tail += ending_with(job.data, packets.JOB_ASSIGN_UNIQ, handle, name, job.unique)
             if len(job.data) >= UNLOADED:
                 self.broker.index.handed_out(job)
 
@@ -231,7 +232,7 @@ class Dispatch:
 
         def handle(peer: Peer, body: bytes) -> None:
             if job := self._running(kind, peer, handle_of(body)):
-                self.broker.forward(job, report(kind, body))
+                self._report(job, kind, body)
 
         return handle
 
@@ -240,7 +241,7 @@ class Dispatch:
         handle = handle_of(body)
         if job := self._running(packets.WORK_COMPLETE, peer, handle):
             if job.clients:
-                self.broker.forward(job, report(packets.WORK_COMPLETE, body))
+                self._report(job, packets.WORK_COMPLETE, body)
             self.broker.finish(peer, handle, job)
 
     def work_fail(self, peer: Peer, body: bytes) -> None:
@@ -254,8 +255,12 @@ class Dispatch:
         """The job failed with an exception, and that is its end too."""
         handle = handle_of(body)
         if job := self._running(packets.WORK_EXCEPTION, peer, handle):
-            self.broker.raise_exception(job, handle, report(packets.WORK_EXCEPTION, body))
+            self.broker.raise_exception(job, handle, pack(RESPONSE, packets.WORK_EXCEPTION, whole(body)))
             self.broker.finish(peer, handle, job)
+
+    def _report(self, job: Job, kind: int, body: bytes) -> None:
+        for piece in around(kind, whole(body)):
+            self.broker.forward(job, piece)
 
     def _running(self, kind: int, peer: Peer, handle: bytes) -> Job | None:
         """The job a worker reports on; None when it was cancelled meanwhile, and the report is to be dropped."""
@@ -271,7 +276,7 @@ class Dispatch:
 
     def echo(self, peer: Peer, body: bytes) -> None:
         """The body comes back as it is."""
-        peer.tail.append(pack(RESPONSE, packets.ECHO_RES, body))
+        peer.tail += around(packets.ECHO_RES, body)
 
     def text(self, peer: Peer, body: bytes) -> None:
         """A line of the text protocol."""
@@ -312,6 +317,23 @@ def arguments(body: bytes, count: int) -> list[bytes]:
     return found
 
 
+def with_payload(body: bytes, count: int) -> list[Any]:
+    """The same when the last one is a payload: of a large one the rest of the body is shown, not copied."""
+    if len(body) < LARGE:
+        return arguments(body, count)
+    found: list[Any] = []
+    at = 0
+    for _ in range(count - 1):
+        end = body.find(b"\0", at)
+        if end < 0:
+            raise missing_arguments(count)
+        found.append(body[at:end])
+        at = end + 1
+    # The unique key `-` stands for the payload, and only bytes are compared fast.
+    found.append(body[at:] if found[1] == b"-" else memoryview(body)[at:])
+    return found
+
+
 def missing_arguments(count: int) -> RequestError:
     """For a packet shorter than its type says."""
     return RequestError("INVALID_PACKET", f"Packet has fewer than its {count} arguments")
@@ -331,9 +353,9 @@ def handle_of(body: bytes) -> bytes:
     return body if end < 0 else body[:end]
 
 
-def report(kind: int, body: bytes) -> bytes:
+def whole(body: bytes) -> bytes:
     """A worker's report for the clients of its job, which get the NUL in any case."""
-    return pack(RESPONSE, kind, body if b"\0" in body else body + b"\0")
+    return body if b"\0" in body else body + b"\0"
 
 
 def number(text: bytes, highest: int) -> int | None:

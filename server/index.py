@@ -15,11 +15,11 @@ How the rows that the table held before the start get in here is replay.py's.
 """
 
 from collections import deque
-from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
 from math import inf
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 from gearmand_py.server.jobs import Function, Job, JobQueue
 from gearmand_py.server.later import Later
@@ -53,6 +53,12 @@ class NotResident(Exception):
 
 class HeadComing(NotResident):
     """A worker's next job is on its way into memory."""
+
+
+class Abilities(Protocol):
+    """What a worker can do."""
+
+    def __contains__(self, function: Function, /) -> bool: ...
 
 
 @dataclass(slots=True)
@@ -244,7 +250,7 @@ class Index:
             self.hungry[queue] = None
             self._filling[queue] = None
 
-    def wait_for_head(self, functions: Container[object]) -> None:
+    def wait_for_head(self, functions: Abilities) -> None:
         """Raises HeadComing if jobs of one of these functions are about to be in memory."""
         for queue in self._filling:
             if queue.tailed and queue.function in functions:

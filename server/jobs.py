@@ -5,7 +5,7 @@ from heapq import heapify, heappop, heappush
 from typing import TYPE_CHECKING, Final
 
 from gearmand_py.server.tails import Tail
-from gearmand_py.storage.base import RUN_AT_ONCE, JobRecord
+from gearmand_py.storage.base import RUN_AT_ONCE, JobRecord, Payload
 
 if TYPE_CHECKING:
     from gearmand_py.server.batch import Batch
@@ -54,7 +54,7 @@ class Job:
         unique: bytes,
         priority: int,
         background: bool,
-        data: bytes,
+        data: Payload,
         run_at: int = RUN_AT_ONCE,
         reducer: bytes | None = None,
         attempts: int = 0,
@@ -106,10 +106,10 @@ class Job:
         )
 
 
-def coalesce_key(unique: bytes, data: bytes) -> CoalesceKey:
+def coalesce_key(unique: bytes, data: Payload) -> CoalesceKey:
     """See CoalesceKey."""
     if unique == b"-":
-        return (data,) if data else None
+        return (bytes(data),) if data else None
     return unique or None
 
 

@@ -4,6 +4,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Any
 
 from gearmand_py.server.jobs import Function, Job
+from gearmand_py.storage.base import Payload
 
 if TYPE_CHECKING:
     from gearmand_py.server.batch import Batch
@@ -11,7 +12,7 @@ if TYPE_CHECKING:
 
 # What waits to be sent: bytes; or a job, which is an acknowledgement that becomes bytes when its batch commits; or what
 # to say if the deletes of its batch are done, and what if they have to wait.
-Outgoing = bytes | Job | tuple[bytes, bytes]
+Outgoing = Payload | Job | tuple[bytes, bytes]
 
 
 class Peer:
@@ -49,7 +50,7 @@ class Peer:
         self.link = link  # the shell's side of the connection; the broker never looks at it
         self.closed = False
         # to be sent
-        self.outbox: list[bytes] = []
+        self.outbox: list[Payload] = []
         self.held: deque[list[Outgoing]] = deque()
         self.fence: Batch | None = None  # the last batch waited for
         self.tail: list[Any] = self.outbox

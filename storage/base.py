@@ -29,6 +29,10 @@ DEAD: Final = -1  # as run_at: attempts ran out; kept for people, never run by i
 BY_PAYLOAD: Final = b"-"  # as unique key: jobs with the same payload are one
 
 
+# A large payload is a read-only view of the bytes it came in: cutting it out would be a copy.
+Payload = bytes | memoryview
+
+
 class StorageError(Exception):
     """The queue's database did not do what was asked.
 
@@ -75,7 +79,7 @@ class JobRecord(NamedTuple):
     node: int  # which server owns the row
     run_at: int  # epoch seconds, RUN_AT_ONCE or DEAD
     reducer: bytes | None
-    data: bytes
+    data: Payload
 
 
 class Entry(NamedTuple):
@@ -88,7 +92,7 @@ class Entry(NamedTuple):
     attempts: int
     run_at: int
     size: int  # bytes of the payload
-    data: bytes | None  # the payload where `unique` is BY_PAYLOAD
+    data: Payload | None  # the payload where `unique` is BY_PAYLOAD
 
 
 class Update(NamedTuple):

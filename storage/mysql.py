@@ -5,9 +5,11 @@ times faster than the driver's escaping. A row that is there already meets `ON D
 would also let a value through that was cut short.
 """
 
+import asyncio
 import importlib
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
+from functools import partial
 from itertools import chain
 from typing import Any, Final
 
@@ -37,6 +39,9 @@ ROWS_PER_STATEMENT: Final = 1000
 PACKET_BYTES: Final = 1024 * 1024
 # A hexadecimal literal is twice its bytes; large payloads are escaped instead, which seldom makes them longer.
 LONGEST_HEX: Final = 1024
+# A payload is escaped by so many bytes at a time, and a batch with one of several such pieces is put into words in a
+# thread, so that the loop can go on in between.
+PIECE: Final = 256 * 1024
 
 GONE: Final = Fault(StorageUnavailable, "is the database running?", unknown=True)
 BUSY: Final = Fault(StorageUnavailable, "another session holds a lock on the table: see SHOW PROCESSLIST")
@@ -183,7 +188,8 @@ class MysqlStorage(NetworkedStorage):
         """One transaction, in one packet where it fits."""
         first = [statement.encode() for statement in statements(self.table, changes)]
         try:
-            await self._run(chain([b"BEGIN"], first, self._inserts(changes.inserts), [b"COMMIT"]))
+            script = chain([b"BEGIN"], first, self._inserts(changes.inserts), [b"COMMIT"])
+            await self._run(script, large=any(len(row.data) > PACKET_BYTES for row in changes.inserts))
         except Exception as error:
             if not isinstance(error, RowRefused) and number_of(error) not in STILL_GOOD:
                 raise
@@ -193,10 +199,11 @@ class MysqlStorage(NetworkedStorage):
                 raise
             raise failure from error
 
-    async def _run(self, script: Iterable[bytes]) -> None:
+    async def _run(self, script: Iterable[bytes], *, large: bool = False) -> None:
         """Packet by packet: a large batch does not keep the loop from others while it is put into words."""
+        following = partial(next, packets(script, min(PACKET_BYTES, self._largest_packet)), None)
         async with self._driver.cursor() as cursor:
-            for packet in packets(script, min(PACKET_BYTES, self._largest_packet)):
+            while packet := await asyncio.to_thread(following) if large else following():
                 await cursor.execute(packet)
                 while await cursor.nextset():
                     pass
@@ -211,7 +218,7 @@ class MysqlStorage(NetworkedStorage):
         if len(rows) > 1 and sum([len(row.data) for row in rows]) > PACKET_BYTES // 2:
             statement = None
         else:
-            statement = b"%b%b ON DUPLICATE KEY UPDATE id=id" % (self._insert.encode(), values(rows))
+            statement = b"".join((self._insert.encode(), values(rows), b" ON DUPLICATE KEY UPDATE id=id"))
         if statement and len(statement) < self._largest_packet:
             yield statement
         elif len(rows) == 1:
@@ -287,10 +294,13 @@ def literal(value: bytes | None) -> str:
 
 def row_of_any_size(row: JobRecord) -> bytes:
     """The same, with the payload escaped."""
-    data = row.data.replace(b"\\", b"\\\\").replace(b"'", b"\\'")
+    pieces = [
+        bytes(row.data[at : at + PIECE]).replace(b"\\", b"\\\\").replace(b"'", b"\\'")
+        for at in range(0, len(row.data), PIECE)
+    ]
     numbers = f"{row.priority},{row.attempts},{row.node},{row.run_at}"
     columns = f"({row.id},{literal(row.function)},{literal(row.unique)},{numbers},{literal(row.reducer)},_binary'"
-    return b"%b%b')" % (columns.encode(), data)
+    return b"".join((columns.encode(), *pieces, b"')"))  # a join of bytes lets others run meanwhile
 
 
 def packets(script: Iterable[bytes], limit: int) -> Iterator[bytes]:

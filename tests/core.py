@@ -93,7 +93,7 @@ class Table:
     @property
     def data(self) -> list[bytes]:
         """The payloads of the rows that are to be run, in id order."""
-        return [row.data for _, row in sorted(self.rows.items()) if row.run_at != DEAD]
+        return [bytes(row.data) for _, row in sorted(self.rows.items()) if row.run_at != DEAD]
 
 
 def entry_of(row: JobRecord) -> Entry:

@@ -13,7 +13,7 @@ The end of each item is its own, not between two: whatever is cut off a text, an
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Final, NamedTuple
 
-from gearmand_py.storage.base import BY_PAYLOAD, Entry
+from gearmand_py.storage.base import BY_PAYLOAD, Entry, Payload
 from gearmand_py.storage.sql import IDS_PER_STATEMENT
 
 NULL: Final = "N"  # no hexadecimal digit
@@ -79,7 +79,7 @@ def optional(text: str) -> bytes | None:
     return None if text == NULL else bytes.fromhex(text)
 
 
-def with_payloads(entries: Sequence[Entry], payloads: Mapping[int, bytes]) -> list[Entry]:
+def with_payloads(entries: Sequence[Entry], payloads: Mapping[int, Payload]) -> list[Entry]:
     """The same with the payloads of jobs that coalesce by them; one whose payload is not there was deleted since."""
     return [
         entry._replace(data=payloads[entry.id]) if entry.unique == BY_PAYLOAD else entry

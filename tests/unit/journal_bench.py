@@ -126,7 +126,7 @@ class MemoryStorage:
     @property
     def stored(self) -> list[bytes]:
         """The data of all rows, by id."""
-        return [self.rows[id_].data for id_ in sorted(self.rows)]
+        return [bytes(self.rows[id_].data) for id_ in sorted(self.rows)]
 
 
 def well(_changes: Changes) -> None:
@@ -184,6 +184,7 @@ class Link(asyncio.Transport):
         self.client = client
         self.reading = True
         self.answers: list[tuple[str, bytes]] = []
+        self.writes = 0
         self._storage = storage
         self._codec = Connection(packets.RESPONSE)
         self._closing = False
@@ -192,6 +193,7 @@ class Link(asyncio.Transport):
     # what the server's side calls
 
     def write(self, data: Any) -> None:
+        self.writes += 1
         for kind, body in self._codec.feed(bytes(data)):
             if kind == packets.JOB_CREATED:
                 job = self.client.front.broker.find(body)

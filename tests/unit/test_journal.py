@@ -169,6 +169,7 @@ async def test_the_rest_of_the_server_does_not_wait(bench: Bench) -> None:
     client.send(packets.request(packets.SUBMIT_JOB, b"g", b"", b"foreground"))
     handle = worker.take(b"g")
     worker.complete(handle)
+    await moment()
     assert client.kinds == ["JOB_CREATED", "WORK_COMPLETE"]
 
 

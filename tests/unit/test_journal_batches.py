@@ -105,6 +105,7 @@ async def test_whoever_joined_it_is_told_too(bench: Bench) -> None:
     assert first.answers[1:] == joined.answers == [refused(TOO_LARGE)]
     assert waiting.kinds == ["JOB_CREATED"]  # a foreground job goes on in the foreground
     bench.connect().work_off(2)
+    await moment()
     assert waiting.kinds == ["JOB_CREATED", "WORK_COMPLETE"]
 
 
