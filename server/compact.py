@@ -42,7 +42,9 @@ class CompactMap:
     def add(self, hash_: int, id_: int) -> None:
         """Add an entry."""
         hash_ &= MASK
-        at = self._at(hash_)
+        at = hash_ & self._mask
+        if at < self._split:
+            at = hash_ & (2 * self._mask + 1)
         self._buckets[at] += ENTRY.pack(hash_, id_)
         self._size += 1
         if self._size > self._room:

@@ -25,7 +25,7 @@ from gearmand_py.server.jobs import Function, Job, JobQueue
 from gearmand_py.server.later import Later
 from gearmand_py.server.tails import Tail
 from gearmand_py.server.uniques import Key, Uniques
-from gearmand_py.storage.base import DEAD, Entry, JobRecord
+from gearmand_py.storage.base import BY_PAYLOAD, DEAD, Entry, JobRecord
 
 if TYPE_CHECKING:
     from gearmand_py.server.replay import Replay
@@ -207,7 +207,8 @@ class Index:
         tail.append(job.id, len(job.data))
         queue.tailed += 1
         self._make_bare(job)
-        self.want(queue)
+        if queue.size < self.sizes.page:
+            self.want(queue)
         return False
 
     def _tail_for(self, queue: JobQueue, job: Job) -> Tail | None:
@@ -231,16 +232,14 @@ class Index:
         job.tailed = True
         self.bare += 1
         self.used += BARE_COST
-        if not keep:
-            self.release(job)
+        if job.background and job.batch is None and not (keep or job.clients) and self.readable:
+            self._unload(job)
 
     def _unload(self, job: Job) -> None:
-        if self.jobs.pop(job.id, None) is None:
-            return
+        del self.jobs[job.id]
         self.used -= JOB_COST + len(job.data)
-        key = job.coalesce_key
-        if key is not None and self.uniques.discard(key, job):
-            self.uniques.note(job.function, key, job.id)
+        if job.unique:
+            self.uniques.spill(job)
 
     def want(self, queue: JobQueue) -> None:
         """Have the head of the queue filled up, if it runs low and somebody can use it."""
@@ -305,7 +304,7 @@ class Index:
 
     def handed_out(self, job: Job) -> None:
         """A large payload that is on its way to a worker is not kept."""
-        if self.readable and job.stored and job.unique != b"-":
+        if self.readable and job.stored and job.unique != BY_PAYLOAD:
             self.used -= len(job.data)
             job.data = b""
             job.partial = True
@@ -528,7 +527,8 @@ class Index:
 
     def release(self, job: Job) -> None:
         """A job whose place is a bare id need not be in memory any more."""
-        if job.tailed and job.stored and self.readable and not job.clients and job.id not in self._returning:
+        may_go = job.tailed and job.stored and self.readable and not job.clients and job.id not in self._returning
+        if may_go and job.id in self.jobs:
             self._unload(job)
 
     def looking_up(self, leaving: Iterable[int]) -> None:

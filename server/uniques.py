@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 
 from gearmand_py.server.compact import CompactMap
 from gearmand_py.server.jobs import Function, Job
+from gearmand_py.storage.base import BY_PAYLOAD
 
 Key = bytes | tuple[bytes]
 
@@ -68,7 +69,16 @@ class Uniques:
     def note(self, function: Function, key: Key, id_: int) -> None:
         """A bare id has the key."""
         self._hashes.add(hash((function.name, key)), id_)
-        self._spilled[function] = self._spilled.get(function, 0) + 1
+        if function in self._spilled:
+            self._spilled[function] += 1
+        else:
+            self._spilled[function] = 1
+
+    def spill(self, job: Job) -> None:
+        """The job leaves memory, and its key, if it has it, goes to its bare id."""
+        key = job.unique if job.unique != BY_PAYLOAD else job.coalesce_key
+        if key is not None and self.discard(key, job):
+            self.note(job.function, key, job.id)
 
     def strike(self, function: Function, key: Key, id_: int) -> None:
         """A bare id has the key no more."""
