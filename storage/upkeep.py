@@ -2,8 +2,9 @@
 
 Pages that a drained backlog leaves free are taken by the next rows. What is far more than these will need goes back to
 the file system: `incremental_vacuum` moves the last pages of the file to free ones and cuts the file there, some pages
-a transaction, so that no commit waits for long and a kill at any moment finds either all or nothing of it done. A file
-without `auto_vacuum = INCREMENTAL`, made by hand or by others, is left as it is.
+a transaction, so that no commit waits for long and a kill at any moment finds either all or nothing of it done. Where
+next to nothing is left, VACUUM does all at once. A file without `auto_vacuum = INCREMENTAL`, made by hand or by others,
+is left as it is.
 
 The log is written back by the commit that brings it to 4 MiB, and begun again. It grows as long as another program has
 a transaction open, without a bound; `journal_size_limit` cuts it once that program is gone.
@@ -28,6 +29,8 @@ BUSY_SECONDS: Final = 0.005
 IDLE_SECONDS: Final = 0.05
 PAUSE_SECONDS: Final = 1.0
 PAUSE_AFTER_FAILURE: Final = 60.0
+# A file with so few pages in use is made anew when nobody commits, in no more time than a step takes.
+FEW_PAGES: Final = 64
 FEWEST_PAGES: Final = 16
 MOST_PAGES: Final = 4096
 # The largest batch writes a third of this.
@@ -37,6 +40,7 @@ SPACE: Final = """
     SELECT auto_vacuum = 2, page_size, page_count, freelist_count
     FROM pragma_auto_vacuum, pragma_page_size, pragma_page_count, pragma_freelist_count
 """
+USED: Final = "SELECT page_count - freelist_count FROM pragma_page_count, pragma_freelist_count"
 
 
 class Upkeep:
@@ -76,11 +80,15 @@ class Upkeep:
 
     def _give_back(self, seconds: float, database: sqlite3.Connection) -> None:
         until = monotonic() + seconds
+        idle = seconds == IDLE_SECONDS
+        if idle and spare_pages(database) and used_pages(database) <= FEW_PAGES:
+            database.execute("VACUUM")
+            self._uncut = True
         while (left := until - monotonic()) > 0 and (spare := spare_pages(database)):
             affordable = min(max(FEWEST_PAGES, int(left * self._pace)), MOST_PAGES)
             self._step(min(spare, affordable), database)
             self._uncut = True
-        if self._uncut and seconds == IDLE_SECONDS:  # under load the commits do it
+        if self._uncut and idle:  # under load the commits do it
             database.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()  # which cuts the file
             self._uncut = False
 
@@ -114,3 +122,9 @@ def spare_pages(database: sqlite3.Connection) -> int:
     can_be_cut, page_size, pages, free = database.execute(SPACE).fetchone()
     kept = max(KEPT_BYTES // page_size, pages // 4)
     return max(0, free - kept) if can_be_cut else 0
+
+
+def used_pages(database: sqlite3.Connection) -> int:
+    """Pages that hold something."""
+    used: int = database.execute(USED).fetchone()[0]
+    return used

@@ -20,7 +20,7 @@ from gearmand_py.storage import upkeep
 from gearmand_py.storage.base import Changes
 from gearmand_py.storage.schema import Tables
 from gearmand_py.storage.sqlite import SqliteStorage
-from gearmand_py.storage.upkeep import KEPT_BYTES, MOST_PAGES
+from gearmand_py.storage.upkeep import FEW_PAGES, KEPT_BYTES, MOST_PAGES
 from tests.docs.pages import ROOT
 from tests.faults.disks import Disk
 from tests.harness.process import Process
@@ -64,6 +64,7 @@ from gearmand_py.storage.urls import storage_for
 
 upkeep.PAUSE_SECONDS = upkeep.PAUSE_AFTER_FAILURE = 0
 upkeep.KEPT_BYTES = 1024 * 1024
+upkeep.FEW_PAGES = int(sys.argv[2])
 upkeep.MOST_PAGES = 64
 
 def insert(ids, size):
@@ -205,6 +206,17 @@ async def test_an_idle_server_gives_back_and_cuts_the_file(storage: SqliteStorag
     assert await ids(storage) == list(KEPT_ROWS)
 
 
+async def test_an_empty_queue_is_cut_at_once(storage: SqliteStorage, file: Path) -> None:
+    await fill(storage)
+    await drain(storage)
+    await storage.commit(delete(*KEPT_ROWS[1:]))
+    await storage.commit(NOTHING)
+    assert file.stat().st_size <= FEW_PAGES * PAGE
+    assert await pragma(storage, "auto_vacuum") == 2
+    assert await ids(storage) == [KEPT_ROWS[0]]
+    assert is_sound(file)
+
+
 async def test_a_quarter_of_a_large_file_is_kept_for_the_next_rows(storage: SqliteStorage) -> None:
     await fill(storage)
     pages = await pragma(storage, "page_count")
@@ -282,10 +294,11 @@ async def test_killed_while_giving_back(file: Path) -> None:
     assert pages < drained
 
 
-def test_on_a_full_disk(tmp_path: Path) -> None:
+@pytest.mark.parametrize("few_pages", [0, FEW_PAGES])  # in steps, and as a whole
+def test_on_a_full_disk(tmp_path: Path, few_pages: int) -> None:
     with Disk(tmp_path / "disk") as disk:
         url = f"sqlite:///{disk.mount}/queue.db"
-        with Process([*disk.prefix, sys.executable, "-c", ON_A_SMALL_DISK, url], stdin=None) as server:
+        with Process([*disk.prefix, sys.executable, "-c", ON_A_SMALL_DISK, url, str(few_pages)], stdin=None) as server:
             server.expect(b"drained")
             disk.fill()
             server.say("full")
