@@ -24,11 +24,14 @@ STALE_SLACK: Final = 64
 class Crew:
     """The workers that can do exactly these functions."""
 
-    __slots__ = ("members", "numbers", "sleepers", "turns")
+    __slots__ = ("listed", "looks", "members", "numbers", "size", "sleepers", "turns")
 
-    def __init__(self, key: tuple[int, ...]) -> None:
+    def __init__(self, key: tuple[int, ...], size: int) -> None:
         self.numbers = Numbers(key)
+        self.size = size  # how many functions
         self.members = 0
+        self.listed = False  # its functions know of it
+        self.looks = 0  # how often it was looked at because they did not
         self.sleepers: OrderedDict[Peer, None] = OrderedDict()  # in the order they fell asleep
         self.turns = [0 for _ in PRIORITIES]  # by priority: the number that the next search begins with
 
@@ -36,11 +39,11 @@ class Crew:
 class Skills:
     """What one worker can do, to be read as a dict of time limits in CAN_DO order."""
 
-    __slots__ = ("_count", "_crews", "_exceptions", "_order", "_seconds", "crew", "numbers")
+    __slots__ = ("_crews", "_exceptions", "_order", "_seconds", "count", "crew", "numbers")
 
     def __init__(self, crews: "Crews", seconds: float) -> None:
         self._crews = crews
-        self._count = 0
+        self.count = 0
         self._seconds = seconds  # the limit of most functions
         self._exceptions: dict[int, float] = {}  # by number: the others
         self._order = array("I")  # numbers in CAN_DO order, the last time counts; also of functions given up since
@@ -55,7 +58,9 @@ class Skills:
         return self._exceptions.get(function.number, self._seconds)
 
     def __iter__(self) -> Iterator[Function]:
-        return (self._crews.functions[number] for number in self.numbers)
+        """In any order."""
+        known = self._order if len(self._order) == self.count else self.numbers
+        return (self._crews.functions[number] for number in known)
 
     def __reversed__(self) -> Iterator[Function]:
         """The latest CAN_DO first."""
@@ -72,7 +77,7 @@ class Skills:
         """CAN_DO of a function that is not in here."""
         self.numbers.add(number)
         self._order.append(number)
-        self._count += 1
+        self.count += 1
         self.limit(number, seconds)
 
     def limit(self, number: int, seconds: float) -> None:
@@ -86,8 +91,8 @@ class Skills:
         """CANT_DO of a function that is in here."""
         self.numbers.discard(number)
         self._exceptions.pop(number, None)
-        self._count -= 1
-        if len(self._order) > 2 * self._count + STALE_SLACK:
+        self.count -= 1
+        if len(self._order) > 2 * self.count + STALE_SLACK:
             self._order = array("I", self._latest_first())
             self._order.reverse()
 
@@ -101,7 +106,7 @@ class Crews:
         # By priority, the numbers of functions with jobs to hand out; also of some that have none any more.
         self._agendas = tuple(Numbers() for _ in PRIORITIES)
         self._crews: dict[tuple[int, ...], Crew] = {}
-        self.sleeping: dict[Crew, None] = {}  # crews of which somebody sleeps
+        self._unlisted: dict[Crew, None] = {}  # those of which somebody sleeps, and their functions do not know them
 
     # ---- what workers can do
 
@@ -156,7 +161,7 @@ class Crews:
         """The crew of those that can do the same; the worker stays in it until it changes what it can do."""
         if skills.crew is None:
             key = skills.numbers.key
-            crew = skills.crew = self._crews.get(key) or self._crews.setdefault(key, Crew(key))
+            crew = skills.crew = self._crews.get(key) or self._crews.setdefault(key, Crew(key, skills.count))
             crew.members += 1
         return skills.crew
 
@@ -167,19 +172,48 @@ class Crews:
             crew.members -= 1
             if not crew.members:
                 del self._crews[crew.numbers.key]
+                if crew.listed:
+                    for number in crew.numbers:
+                        del self.functions[number].crews[crew]
 
     def lie_down(self, peer: Peer, skills: Skills) -> None:
         """A worker sleeps from now on."""
         crew = self.join(skills)
         crew.sleepers[peer] = None
-        self.sleeping[crew] = None
+        if not crew.listed:
+            self._unlisted[crew] = None
 
     def get_up(self, peer: Peer, skills: Skills) -> None:
         """It does not any more."""
         crew = self.join(skills)
         del crew.sleepers[peer]
-        if not crew.sleepers:
-            del self.sleeping[crew]
+        if not crew.sleepers and not crew.listed:
+            del self._unlisted[crew]
+
+    def first_sleeper(self, function: Function) -> Peer | None:
+        """Who has slept longest of those that can run the function. Only for a function of somebody in here."""
+        able = [crew for crew in function.crews if crew.sleepers]
+        if self._unlisted:
+            able += self._look_through(function.number)
+        return min((next(iter(crew.sleepers)) for crew in able), key=lambda peer: peer.asleep, default=None)
+
+    def _look_through(self, number: int) -> list[Crew]:
+        """The unlisted crews that can do it; one is listed once it was looked at as often as that takes steps.
+
+        So one that changes with each CAN_DO of a sleeping worker costs little, and one that stays stands in no way.
+        """
+        able = [crew for crew in self._unlisted if number in crew.numbers]
+        for crew in self._unlisted:
+            crew.looks += 1
+        for crew in [crew for crew in self._unlisted if crew.looks > crew.size]:
+            self._list(crew)
+        return able
+
+    def _list(self, crew: Crew) -> None:
+        crew.listed = True
+        del self._unlisted[crew]
+        for number in crew.numbers:
+            self.functions[number].crews[crew] = None
 
     # ---- jobs
 

@@ -9,6 +9,7 @@ from gearmand_py.storage.base import RUN_AT_ONCE, JobRecord, Payload
 
 if TYPE_CHECKING:
     from gearmand_py.server.batch import Batch
+    from gearmand_py.server.crews import Crew
     from gearmand_py.server.peers import Peer
 
 HIGH: Final = 0
@@ -179,6 +180,7 @@ class Function:
 
     __slots__ = (
         "crewed",
+        "crews",
         "limits",
         "name",
         "number",
@@ -198,6 +200,7 @@ class Function:
         self.workers = 0
         self.crewed = 0  # those of them that are for crews, see crews.py
         self.number = -1  # among the functions of these; -1: there are none
+        self.crews: dict[Crew, None] = {}
         self.sleepers: OrderedDict[Peer, None] = OrderedDict()  # the others, in the order they fell asleep
         self.woken = 0  # workers on their way to a job of it
         self.limits: tuple[int, int, int] = (0, 0, 0)  # maxqueue by priority; 0 or less: none

@@ -141,13 +141,8 @@ class Workforce:
     def _first_sleeper(self, function: Function) -> Peer | None:
         """Who has slept longest of those that can run the function."""
         found = next(iter(function.sleepers), None)
-        if function.crewed:
-            for crew in self.crews.sleeping:
-                if function.number in crew.numbers:
-                    first = next(iter(crew.sleepers))
-                    if found is None or first.asleep < found.asleep:
-                        found = first
-        return found
+        other = self.crews.first_sleeper(function) if function.crewed else None
+        return other if found is None or (other and other.asleep < found.asleep) else found
 
     def _rouse(self, peer: Peer, function: Function) -> None:
         self._get_up(peer)

@@ -469,7 +469,11 @@ def check_crews(broker: Broker) -> None:
         assert crew.members == len(members) > 0
         assert all(list(skilled[peer].numbers) == list(crew.numbers) for peer in members)
         assert list(crew.sleepers) == sorted((peer for peer in members if peer.asleep), key=since)
-    assert set(crews.sleeping) == {skilled[peer].crew for peer in skilled if peer.asleep}
+        assert crew.size == len(list(crew.numbers))
+        knowing = {function for function in broker.functions.values() if crew in function.crews}
+        assert knowing == ({crews.functions[number] for number in crew.numbers} if crew.listed else set())
+    assert {crew for function in broker.functions.values() for crew in function.crews} <= set(crews._crews.values())
+    assert set(crews._unlisted) == {crew for crew in crews._crews.values() if crew.sleepers and not crew.listed}
     assert {skills.crew for skills in skilled.values() if skills.crew} == set(crews._crews.values())
 
 

@@ -362,13 +362,14 @@ class Model:
             if expected.job is not None and expected.job.batch == number:
                 expected.said, expected.job = error, None
         lost = [job for job in self.jobs + self.past if job.batch == number]
+        still_there = [job for job in lost if job.row_until == number and not completions]  # stored by an earlier batch
         for job in self.jobs + self.past:
             if job.row_until == number:
                 job.row_until = 0 if completions else self.open
         for job in lost:
             job.batch = 0
             job.dead = False
-            job.row_until = self.open if unknown else 0
+            job.row_until = self.open if unknown or job in still_there else 0
             if job.state is not State.GONE:
                 self.lose_row(job)
 

@@ -108,6 +108,18 @@ def sleeping_with_many_functions(count: int) -> Callable[[], None]:
     return each_job_alone(core, names)
 
 
+def sleeping_with_functions_of_their_own(count: int) -> Callable[[], None]:
+    """No two of them can do the same."""
+    core = Core()
+    names = named(count * (FEW + 1))
+    for number in range(count):
+        core.sleeper(*names[number * (FEW + 1) :][: FEW + 1])
+    cycle = each_job_alone(core, names)
+    for _ in range(100):  # until the functions know who can do them
+        cycle()
+    return cycle
+
+
 def functions_of_a_crew(count: int) -> Callable[[], None]:
     core = Core()
     names = named(count)
@@ -173,6 +185,7 @@ def taking_on_and_giving_up(count: int) -> Callable[[], None]:
 MORE: Final = [
     pytest.param(sleeping_on_one_function, 2_000, id="2,000 asleep on one function"),
     pytest.param(sleeping_with_many_functions, 2_000, id="2,000 asleep with many functions"),
+    pytest.param(sleeping_with_functions_of_their_own, 1_000, id="1,000 asleep, each with functions of its own"),
     pytest.param(functions_of_a_crew, 20_000, id="20,000 functions of each worker"),
     pytest.param(functions_of_others, 20_000, id="20,000 functions of others"),
     pytest.param(waiting, 20_000, id="20,000 jobs waiting"),
