@@ -6,7 +6,7 @@ ARGS   ?=
 # Test processes. Most of a test's time is spent waiting.
 JOBS   ?= 2
 
-.PHONY: help setup run test lint format docs wheel image test-crash test-outages test-properties test-import test-containers bench churn clean
+.PHONY: help setup run test lint format docs wheel image test-crash test-outages test-properties test-import test-containers bench churn scale microbench profile clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 18
@@ -74,6 +74,17 @@ bench: setup ## against the C gearmand; GEARLOAD=path of the load generator
 
 churn: setup ## jobs that come and go for an hour, and what the table's files do; ARGS="--database URL --minutes 10"
 	$(BIN)/python benchmarks/churn.py $(ARGS)
+
+scale: setup ## millions of waiting jobs: memory, rates, restart; GEARLOAD=path ARGS="--database URL --jobs 5000000"
+	$(BIN)/python benchmarks/scale.py $(ARGS)
+
+microbench: setup ## codec, broker and storages, each alone; DATABASES=sqlite for some, ARGS="-k codec"
+	mkdir -p build
+	$(BIN)/python -m pytest benchmarks --benchmark-json build/microbench.json --benchmark-disable-gc --quiet $(ARGS)
+	$(BIN)/python benchmarks/table.py build/microbench.json
+
+profile: setup ## where a busy server's time goes, into build/profile; ARGS="--mode submit --seconds 20"
+	PYTHONPATH=. $(BIN)/python benchmarks/profile_server.py $(ARGS)
 
 clean: ## remove what was built
 	rm -rf $(VENV) dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
