@@ -75,7 +75,7 @@ class Sizes(NamedTuple):
     """How much is moved at a time: ids, and bytes of payloads."""
 
     # A head is filled up by a page when less than a page is left of it. The second pair holds above the limit.
-    page: int = 4096
+    page: int = 2048
     page_bytes: int = 8 * 1024 * 1024
     tight_page: int = 128
     tight_bytes: int = 512 * 1024
@@ -384,7 +384,7 @@ class Index:
 
         These others are removed from the index, but for telling their clients.
         """
-        rows = {record.id: record for record in records}
+        rows = {record[0]: record for record in records}
         ready: dict[JobQueue, int] = {}
         lost: list[Job] = []
         for queue, entries in fetch.pages:
@@ -403,23 +403,30 @@ class Index:
         ready: dict[JobQueue, int],
         lost: list[Job],
     ) -> None:
-        count = 0
+        before = queue.size
+        made = 0
         for id_ in ids:
-            if id_ in self.skipped:
+            row = rows.get(id_)
+            if row is not None and id_ not in self.jobs and id_ not in self.skipped:  # as nearly all are
+                queue.push(self._make(row, queue.function))
+                made += 1
+            elif id_ in self.skipped:
                 self.skipped.discard(id_)
-                continue
-            job = self._whole(id_, rows, queue, lost)
-            queue.tailed -= 1
-            if job is not None:
-                self._now_elsewhere(job)
-                queue.push(job)
-                count += 1
+            else:
+                queue.tailed -= 1
+                job = self._whole(id_, rows, queue, lost)
+                if job is not None:
+                    self._now_elsewhere(job)
+                    queue.push(job)
+        queue.tailed -= made
+        self.bare -= made
+        self.used -= BARE_COST * made
         queue.loading = False
         del self._filling[queue]
         if not queue.tail:
             queue.tail = None
-        if count:
-            ready[queue] = ready.get(queue, 0) + count
+        if queue.size > before:
+            ready[queue] = queue.size - before
         self.grown(queue)
         self.want(queue)
 
@@ -460,29 +467,16 @@ class Index:
             self._row_is_gone(id_, job, queue, lost)
             return None
         if job is None:
-            job = self._make(row)
-        else:
-            self.used += len(row.data) - len(job.data)
-            job.data, job.reducer, job.partial = row.data, row.reducer, False
-        key = job.coalesce_key
-        if key is not None:
-            self.uniques.strike(job.function, key, id_)
-            self.uniques.add(key, job)
+            return self._make(row, self.function(row.function))
+        self.used += len(row.data) - len(job.data)
+        job.data, job.reducer, job.partial = row.data, row.reducer, False
         return job
 
-    def _make(self, row: JobRecord) -> Job:
-        job = Job(
-            row.id,
-            self.function(row.function),
-            row.unique or b"",
-            row.priority,
-            True,
-            row.data,
-            row.run_at,
-            row.reducer,
-            row.attempts,
-        )
-        self.add(job)
+    def _make(self, row: JobRecord, function: Function) -> Job:
+        """A job of a row. Its unique key stays noted for its id."""
+        id_, _, unique, priority, attempts, _, run_at, reducer, data = row
+        job = self.jobs[id_] = Job(id_, function, unique or b"", priority, True, data, run_at, reducer, attempts)
+        self.used += JOB_COST + len(data)
         return job
 
     def _row_is_gone(self, id_: int, job: Job | None, queue: JobQueue | None, lost: list[Job]) -> None:
@@ -512,7 +506,8 @@ class Index:
             if entry.run_at == DEAD:
                 self.dead_visitors.add(entry.id)
                 continue
-            job = self._make(JobRecord(*entry[:5], 0, entry.run_at, None, entry.data or b""))
+            record = JobRecord(*entry[:5], 0, entry.run_at, None, entry.data or b"")
+            job = self._make(record, self.function(entry.function))
             job.partial = job.tailed = True
             self._visitors.append(job)
         self._absent.update(id_ for id_ in asked if id_ not in self.jobs and id_ not in self.dead_visitors)

@@ -67,7 +67,7 @@ class PostgresReader(NetworkedReader):
 
     async def rows(self, ids: Sequence[int]) -> Sequence[JobRecord]:
         """By primary key."""
-        return [JobRecord._make(row) for row in await self._of(",".join(COLUMNS), ids)]
+        return list(map(JobRecord._make, await self._of(",".join(COLUMNS), ids)))
 
     async def backlog(self, after: int, upto: int) -> set[tuple[bytes, int]]:
         """GROUP BY, which PostgreSQL does in parallel."""

@@ -62,7 +62,7 @@ class SqliteReader:
 
     async def rows(self, ids: Sequence[int]) -> Sequence[JobRecord]:
         """By primary key."""
-        return [JobRecord._make(row) for row in await self._all(",".join(COLUMNS), conditions(ids))]
+        return list(map(JobRecord._make, await self._all(",".join(COLUMNS), conditions(ids))))
 
     async def backlog(self, after: int, upto: int) -> set[tuple[bytes, int]]:
         """A scan that sorts nothing."""
