@@ -469,7 +469,8 @@ def check_index(broker: Broker, jobs: list[Job], fetches: Collection[Fetch]) -> 
     tails = [id_ for queue in queues for tail in (queue.tail, queue.after) if tail for id_ in tail]
     tails += [id_ for fetch in fetches for _, entries in fetch.pages for id_, _ in entries]
     places = [id_ for id_ in (*tails, *index._returning, *index._due) if id_ not in index.skipped]
-    waiting = len(places) + len(index.later) - sum(id_ not in tails for id_ in index.skipped)
+    read_or_in_line = {*tails, *index._returning, *index._due}
+    waiting = len(places) + len(index.later) - len(index.skipped - read_or_in_line)
     assert len(places) == len(set(places)), "an id has two places"
     assert sum(queue.tailed for queue in queues) == len([id_ for id_ in places if id_ not in index._due])
     assert index.bare == waiting
