@@ -215,6 +215,7 @@ class Broker:
     def _unstored(self, job: Job) -> None:
         """A job lost its row: it goes on in the foreground if somebody waits for it."""
         job.background = False
+        job.run_at = RUN_AT_ONCE
         if job.clients:
             if not (job.queued or job.tailed) and job.worker is None:
                 self._make_runnable(job)

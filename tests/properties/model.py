@@ -47,6 +47,7 @@ class ModelJob:
     deadline: float | None = None
     status: tuple[bytes, bytes] = (b"0", b"0")
     dead: bool = False
+    refused_at: int = 0  # run_at of a row that was refused, and may be there
     row_until: int = 0  # the batch that takes its row, if it has one, out of the table
 
     @property
@@ -371,6 +372,7 @@ class Model:
         """It goes on in the foreground if somebody waits for it."""
         job.background = False
         job.foreground_once = True
+        job.refused_at, job.run_at = job.run_at, 0
         row_until = job.row_until
         if not job.clients and job.state is not State.RUNNING:
             self.end(job)
@@ -395,6 +397,7 @@ class Model:
         for row in rows:
             job = known[row.id]
             job.dead = row.run_at == DEAD
+            job.run_at = job.run_at if job.dead else row.run_at
             job.background = True
             job.foreground_once = job.returned = False
             job.attempts = row.attempts

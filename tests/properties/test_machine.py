@@ -385,7 +385,9 @@ class Machine(RuleBasedStateMachine):
         reading = [job for job in due if job.id in index._due or index.is_to_come(job.run_at)]
         for job in due:
             if job not in reading:
-                before = [other for other in reading if (other.function, other.priority) == (job.function, job.priority)]
+                before = [
+                    other for other in reading if (other.function, other.priority) == (job.function, job.priority)
+                ]
                 assert not any(by_time(other) < by_time(job) for other in before), "a due job was overtaken by another"
                 self.model.queue(job)
 
@@ -517,7 +519,7 @@ class Machine(RuleBasedStateMachine):
             )
             assert row == same
             assert row.attempts <= job.attempts
-            assert row.run_at in (job.run_at, DEAD)
+            assert row.run_at in (job.run_at, job.refused_at, DEAD)
 
     # ---- what holds after every step
 
@@ -603,7 +605,6 @@ class Machine(RuleBasedStateMachine):
         assert broker.batch.empty
         assert all(job.background and job.id in self.core.table.rows for job in broker.jobs.values())
         assert all(not function.workers and not function.sleepers for function in broker.functions.values())
-
 
     def everything_is_had(self) -> None:
         """What had to be read is read; a worker gets every job that there is, in order."""

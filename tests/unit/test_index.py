@@ -29,7 +29,6 @@ from gearmand_py.server.packets import (
     WORK_COMPLETE,
     WORK_FAIL,
     WORK_STATUS,
-
 )
 from gearmand_py.server.peers import Peer
 from tests.core import PREFIX, Core
@@ -419,6 +418,22 @@ def test_a_dead_job_is_cancelled_from_the_table() -> None:
     assert core.index.dead_rows == 0
 
 
+def test_a_delayed_job_that_is_refused_is_cancelled_as_the_foreground_job_that_it_became(core: Core) -> None:
+    fill(core, numbers(1, 5))
+    client, joins = core.connect(), core.connect()
+    core.send(client, SUBMIT_JOB_EPOCH, b"f", b"key", b"%d" % (core.wall + 100), b"data")
+    core.send(joins, SUBMIT_JOB, b"f", b"key", b"")
+    core.refuse()
+    ((kind, handle),) = core.received(joins)
+    assert kind == JOB_CREATED
+    core.check()
+    assert cancel(core, handle) == b"OK\r\n"
+    core.check()
+
+    assert core.received(joins) == [(WORK_FAIL, handle)]
+    assert core.drain(core.worker(b"f")) == numbers(1, 5)
+
+
 # ---- unique keys
 
 
@@ -646,12 +661,12 @@ def test_answers_come_in_the_order_of_the_requests(core: Core) -> None:
     """Some need rows, some do not, some wait for a commit."""
     handles = fill(core, numbers(1, 10))
     client = core.connect()
-    requests, expected = [], []
+    expected: list[int] = []
     for handle in handles:
-        requests += [(GET_STATUS, handle), (SUBMIT_JOB_BG, b"g", b"", b""), (GET_STATUS, b"H:x:1")]
+        core.send(client, GET_STATUS, handle)
+        core.send(client, SUBMIT_JOB_BG, b"g", b"", b"")
+        core.send(client, GET_STATUS, b"H:x:1")
         expected += [STATUS_RES, JOB_CREATED, STATUS_RES]
-    for kind, *arguments in requests:
-        core.send(client, int(kind), *arguments)  # type: ignore[arg-type, call-overload]
     core.commit()
 
     assert [answer[0] for answer in core.received(client)] == expected
