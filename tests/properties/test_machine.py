@@ -32,33 +32,62 @@ SUBMITS: Final = {
     packets.SUBMIT_JOB_LOW_BG: (2, True),
 }
 MOST_PEERS: Final = 4
-SIZES: Final = Sizes(page=2, tight_page=1, least=1, evicted=1)
+SIZES: Final = Sizes(page=1, tight_page=1, least=1, evicted=2)
 READERS: Final = 2
 
 ANY: Final = st.integers(0, 1000)  # which of those there are, modulo their number
 FUNCTIONS: Final = st.sampled_from([b"f", b"g"])
 UNIQUES: Final = st.sampled_from([b"", b"k", b"k", b"l", b"-"])
-DATA: Final = st.sampled_from([b"", b"one", b"two", b"large" * UNLOADED])
+
+
+class Large(bytes):
+    """A payload that leaves memory while its job runs, and does not fill the screen when an example fails."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "LARGE"
+
+
+LARGE: Final = Large(UNLOADED)
+DATA: Final = st.sampled_from([b"", b"one", b"two", LARGE])
 
 
 class Machine(RuleBasedStateMachine):
     @initialize(
         job_retries=st.sampled_from([-1, 1, 2]),
         worker_wakeup=st.sampled_from([0, 0, 1, 2]),
-        memory_limit=st.sampled_from([inf, inf, 0, 2 * JOB_COST]),
+        memory_limit=st.sampled_from([inf, inf, 0, 2 * JOB_COST, 6 * JOB_COST]),
         later=st.booleans(),
+        backlog=st.sampled_from([0, 0, 8]),
     )
-    def start(self, job_retries: int, worker_wakeup: int, memory_limit: float, later: bool) -> None:
+    def start(self, job_retries: int, worker_wakeup: int, memory_limit: float, later: bool, backlog: int) -> None:
         self.core = Core(job_retries=job_retries, worker_wakeup=worker_wakeup, memory_limit=memory_limit, sizes=SIZES)
         self.core.reading = not later
         self.model = Model(job_retries, worker_wakeup, at_once=not later)
         self.placed = 0  # the last place in the model that was compared with the real one
         self.acknowledged: dict[bytes, ModelJob] = {}  # what clients were told
+        if backlog:
+            self.begin_with(backlog)
         for _ in range(3):
             self.connect()
         for function in (b"f", b"g"):
             self.can_do(0, function, 0)
         self.can_do(1, b"f", 2)
+
+    def begin_with(self, backlog: int) -> None:
+        """A table with so many rows, and a start."""
+        self.connect()
+        for number in range(backlog):
+            kind = packets.SUBMIT_JOB_HIGH_BG if number % 4 == 0 else packets.SUBMIT_JOB_BG
+            unique = {1: b"k", 3: b"l"}.get(number % 5, b"")
+            priority, background = SUBMITS[kind]
+            function = b"g" if number % 3 == 0 else b"f"
+            self.send(self.peer(0), kind, function, unique, b"one")
+            self.submitted(self.peer(0), function, unique, b"one", priority=priority, background=background)
+        self.commit()
+        self.everybody_was_told_what_the_model_says()
+        self.crash(stored=False, paged=True)
 
     # ---- helpers
 
@@ -627,6 +656,8 @@ class Machine(RuleBasedStateMachine):
             self.grab_and_look(worker)
             self.report_end(len(worker.running) - 1, packets.WORK_COMPLETE)
         assert not self.model.jobs, "a job was lost"
+        index = self.core.index
+        assert (index.used, index.bare, index.uniques.spilled, len(index.uniques)) == (0, 0, 0, 0)
 
 
 TestMachine = Machine.TestCase

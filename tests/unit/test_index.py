@@ -162,11 +162,13 @@ def test_order_over_a_restart_with_a_spill_before_and_after(core: Core) -> None:
 
 def test_a_long_head_gives_its_last_jobs_up_and_the_order_stays() -> None:
     core = Core(memory_limit=10 * JOB_COST, sizes=Sizes(page=2, tight_page=1, least=1, evicted=3))
-    fill(core, numbers(1, 9))
-    assert len(core.broker.jobs) == 9
-    fill(core, numbers(1, 9), function=b"other")
+    handles = fill(core, numbers(1, 9))
+    assert all(in_memory(core, handle) for handle in handles)
+    fill(core, [b"x" * 10 * JOB_COST], function=b"other")
+    assert [in_memory(core, handle) for handle in handles] == [True] * 6 + [False] * 3
     core.check()
-    assert len(core.broker.jobs) < 12
+    fill(core, [b"x" * 10 * JOB_COST], function=b"other")
+    assert [in_memory(core, handle) for handle in handles] == [True] * 3 + [False] * 6
     fill(core, numbers(10, 12))
 
     assert core.drain(core.worker(b"f")) == numbers(1, 12)
@@ -177,22 +179,21 @@ def test_nothing_is_given_up_while_the_next_ids_of_the_queue_are_read() -> None:
     core = Core(memory_limit=8 * JOB_COST, sizes=Sizes(page=3, tight_page=3, least=1, evicted=3))
     core.reading = False
     fill(core, numbers(1, 12))
-    worker, had = core.worker(b"f"), []
+    leaves = core.worker(b"f")
     while not core.begin_fetch():
-        handle, data = core.grab(worker) or (b"", b"")
-        had.append(data)
-        core.send(worker, WORK_COMPLETE, handle, b"")
+        core.grab(leaves)
+    core.disconnect(leaves)
     queue = core.broker.functions[b"f"].queues[1]
-    core.index._fat[queue] = None  # as if it had been long
+    assert queue.size > 3
+    assert queue in core.index._fat
     fill(core, [b"x" * 10 * JOB_COST], function=b"other")
     assert queue.loading
-    assert queue.size == 2
     core.check()
     core.end_fetch()
     core.check()
     core.reading = True
 
-    assert had + core.drain(worker) == numbers(1, 12)
+    assert core.drain(core.worker(b"f")) == numbers(1, 12)
 
 
 def test_a_job_that_came_back_with_a_large_payload_goes_first_once_it_is_read(core: Core) -> None:
