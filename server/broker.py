@@ -218,6 +218,7 @@ class Broker:
     def _unstored(self, job: Job) -> None:
         """A job lost its row: it goes on in the foreground if somebody waits for it."""
         job.background = False
+        job.run_at = RUN_AT_ONCE
         if job.clients:
             if not (job.queued or job.tailed) and job.worker is None:
                 self._make_runnable(job)
@@ -493,7 +494,7 @@ class Broker:
             worker = job.worker
             worker.discarded.add(self._stop_running(job))
         elif job.queued:
-            job.function.queues[job.priority].discard(job)
+            self._take_out(job)
         self._tell_failed(job)
         self._leave(job)
         return leaving
@@ -501,7 +502,7 @@ class Broker:
     def _bury(self, id_: int) -> None:
         """Remove a dead job's row, also if it is not written yet."""
         if id_ not in self.dead:
-            self.index.dead_rows -= 1
+            self.index.bury(id_)
         self.dead.discard(id_)
         self.index.dead_visitors.discard(id_)
         unwritten = [job for job in self.batch.adopted if job.id == id_]
@@ -513,8 +514,13 @@ class Broker:
     def _drop(self, job: Job) -> None:
         """A waiting foreground job that nobody waits for."""
         if job.queued:
-            job.function.queues[job.priority].discard(job)
+            self._take_out(job)
         self._leave(job)
+
+    def _take_out(self, job: Job) -> None:
+        queue = job.function.queues[job.priority]
+        queue.discard(job)
+        self.index.want(queue)
 
     def _leave(self, job: Job) -> None:
         """The job is over: out of memory, and out of the table."""

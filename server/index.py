@@ -108,6 +108,7 @@ class Index:
         self._returning: set[int] = set()
         self._to_release: deque[int] = deque()
         self._due: set[int] = set()
+        self._releasing = False  # jobs that are due are being read: those after them wait
         # given up while their ids were still in their places
         self.skipped: set[int] = set()
         self._fat: dict[JobQueue, None] = {}  # heads that may give jobs up
@@ -243,7 +244,7 @@ class Index:
 
     def want(self, queue: JobQueue) -> None:
         """Have the head of the queue filled up, if it runs low and somebody can use it."""
-        if queue.tail is None or queue.loading or queue.size >= self.sizes.page:
+        if queue.tail is None or queue.loading or self._is_filled(queue):
             return
         if queue.function.workers or self.used < self.limit / 2:
             self.hungry[queue] = None
@@ -254,6 +255,18 @@ class Index:
         for queue in self._filling:
             if queue.tailed and queue.function in functions:
                 raise HeadComing
+
+    def _is_filled(self, queue: JobQueue) -> bool:
+        """The head has a page, or by the size of its last job about as many bytes."""
+        count, most_bytes = self._page
+        last = len(queue.ready[-1].data) if queue.ready else 0
+        return queue.size >= count or queue.size * last >= most_bytes
+
+    @property
+    def _page(self) -> tuple[int, int]:
+        """How much of a queue to read at a time: ids, and bytes of payloads."""
+        sizes = self.sizes
+        return (sizes.tight_page, sizes.tight_bytes) if self.used > self.limit else (sizes.page, sizes.page_bytes)
 
     def grown(self, queue: JobQueue) -> None:
         """Jobs were added to the queue's head."""
@@ -323,7 +336,7 @@ class Index:
     @property
     def wanting(self) -> bool:
         """There is something to read."""
-        return bool(self.hungry or self._to_release or self._to_return)
+        return bool(self.hungry or self._to_return or (self._to_release and not self._releasing))
 
     def release_due(self) -> dict[JobQueue, int]:
         """Queue jobs whose time has come, or have them read first; how many of which queues can be handed out now?"""
@@ -332,7 +345,7 @@ class Index:
             self._due.update(due)
             self._to_release.extend(due)
         ready: dict[JobQueue, int] = {}
-        while self._to_release and not self._is_to_be_read(self._to_release[0]):
+        while self._to_release and not (self._releasing or self._is_to_be_read(self._to_release[0])):
             self._arrive_due(self._to_release.popleft(), {}, ready, [])
         return ready
 
@@ -344,7 +357,8 @@ class Index:
         if self._to_return:
             fetch.returning.append(self._to_return.popleft())
             fetch.ids = [job.id for job in fetch.returning]
-        elif self._to_release:
+        elif self._to_release and not self._releasing:
+            self._releasing = True
             fetch.due = [self._to_release.popleft() for _ in range(min(self.sizes.page, len(self._to_release)))]
             fetch.ids = [id_ for id_ in fetch.due if self._is_to_be_read(id_)]
         else:
@@ -352,10 +366,8 @@ class Index:
         return fetch
 
     def _take_pages(self, fetch: Fetch) -> None:
-        sizes = self.sizes
-        tight = self.used > self.limit
-        count, most_bytes = (sizes.tight_page, sizes.tight_bytes) if tight else (sizes.page, sizes.page_bytes)
-        while self.hungry and len(fetch.ids) < sizes.page and most_bytes > 0:
+        count, most_bytes = self._page
+        while self.hungry and len(fetch.ids) < self.sizes.page and most_bytes > 0:
             queue = next(iter(self.hungry))
             del self.hungry[queue]
             assert queue.tail is not None
@@ -377,7 +389,9 @@ class Index:
             queue.loading = False
             self.want(queue)
         self._to_return.extendleft(reversed(fetch.returning))
-        self._to_release.extendleft(reversed(fetch.due))
+        if fetch.due:
+            self._releasing = False
+            self._to_release.extendleft(reversed(fetch.due))
 
     def arrived(self, fetch: Fetch, records: Iterable[JobRecord]) -> tuple[dict[JobQueue, int], list[Job]]:
         """Take in what was read: how many jobs of which queues can be handed out now; and jobs without a row.
@@ -393,6 +407,8 @@ class Index:
             self._arrive_again(job, rows, ready, lost)
         for id_ in fetch.due:
             self._arrive_due(id_, rows, ready, lost)
+        if fetch.due:
+            self._releasing = False
         return ready, lost
 
     def _arrive_in(
@@ -525,6 +541,11 @@ class Index:
         may_go = job.tailed and job.stored and self.readable and not job.clients and job.id not in self._returning
         if may_go and job.id in self.jobs:
             self._unload(job)
+
+    def bury(self, id_: int) -> None:
+        """A dead job's row is removed; one that a replay has not met yet was not counted."""
+        if not (self.replay and self.replay.skip(id_)):
+            self.dead_rows -= 1
 
     def looking_up(self, leaving: Iterable[int]) -> None:
         """Rows are about to be looked up; `leaving` are ids of jobs that are over, whose rows may still be there."""

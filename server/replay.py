@@ -76,11 +76,11 @@ class Replay:
         index = self._index
         touched: dict[JobQueue, None] = {}
         for id_, name, unique, priority, _, run_at, size, data in entries:
-            if run_at == DEAD:
-                index.dead_rows += 1
-                continue
             if id_ in self._skipped:
                 self._skipped.discard(id_)
+                continue
+            if run_at == DEAD:
+                index.dead_rows += 1
                 continue
             function = index.functions.get(name) or index.function(name)
             function.total += 1

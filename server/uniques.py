@@ -22,7 +22,7 @@ class Uniques:
         # Few keys are in use by several functions: these have a dict of their jobs.
         self._jobs: dict[Key, Job | dict[Function, Job]] = {}
         self._hashes = CompactMap()
-        self._spilled: dict[Function, int] = {}  # how many hashes are of which function
+        self._spilled: dict[bytes, int] = {}  # how many hashes are of which function, which may be dropped meanwhile
 
     # ---- jobs in memory
 
@@ -69,10 +69,10 @@ class Uniques:
     def note(self, function: Function, key: Key, id_: int) -> None:
         """A bare id has the key."""
         self._hashes.add(hash((function.name, key)), id_)
-        if function in self._spilled:
-            self._spilled[function] += 1
+        if function.name in self._spilled:
+            self._spilled[function.name] += 1
         else:
-            self._spilled[function] = 1
+            self._spilled[function.name] = 1
 
     def spill(self, job: Job) -> None:
         """The job leaves memory, and its key, if it has it, goes to its bare id."""
@@ -83,9 +83,9 @@ class Uniques:
     def strike(self, function: Function, key: Key, id_: int) -> None:
         """A bare id has the key no more."""
         if self._hashes.discard(hash((function.name, key)), id_):
-            left = self._spilled[function] = self._spilled[function] - 1
+            left = self._spilled[function.name] = self._spilled[function.name] - 1
             if not left:
-                del self._spilled[function]
+                del self._spilled[function.name]
 
     def noted(self, function: Function, key: Key) -> Sequence[int]:
         """Bare ids that may have the key."""
@@ -93,8 +93,8 @@ class Uniques:
 
     def noted_anywhere(self, key: Key) -> Iterator[int]:
         """The same whatever the function: the functions that have bare ids are asked one by one."""
-        for function in self._spilled:
-            yield from self.noted(function, key)
+        for name in self._spilled:
+            yield from self._hashes.get(hash((name, key)))
 
     @property
     def spilled(self) -> int:

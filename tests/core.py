@@ -9,7 +9,7 @@ what comes out is read through the codec from the client's side, so a test speak
     assert core.received(client) == [(JOB_CREATED, handle)]
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from math import inf
 from typing import Any, Final
 
@@ -22,7 +22,7 @@ from gearmand_py.server.crews import Skills
 from gearmand_py.server.dispatch import Dispatch
 from gearmand_py.server.errors import RequestError
 from gearmand_py.server.ids import Ids
-from gearmand_py.server.index import BARE_COST, JOB_COST, HeadComing, Index, NotResident, Sizes
+from gearmand_py.server.index import BARE_COST, JOB_COST, Fetch, HeadComing, Index, NotResident, Sizes
 from gearmand_py.server.jobs import Job
 from gearmand_py.server.packets import REQUEST, RESPONSE
 from gearmand_py.server.peers import Peer
@@ -86,9 +86,13 @@ class Table:
         for row in changes.inserts:
             self.rows.setdefault(row.id, row)
 
-    def entries(self) -> list[Entry]:
-        """What an index is told of the rows, in id order."""
-        return [entry_of(row) for _, row in sorted(self.rows.items())]
+    def entries(self, after: int = 0) -> list[Entry]:
+        """What an index is told of the rows with higher ids, in id order."""
+        return [entry_of(row) for _, row in sorted(self.rows.items()) if row.id > after]
+
+    def present(self, ids: Iterable[int]) -> list[JobRecord]:
+        """Those of these rows that are there."""
+        return [self.rows[id_] for id_ in ids if id_ in self.rows]
 
     @property
     def data(self) -> list[bytes]:
@@ -128,7 +132,7 @@ class Core:
         self.reading = True  # rows are read as soon as they are wanted
         self._start()
 
-    def _start(self) -> None:
+    def _start(self, *, paged: bool = False) -> None:
         self.broker = Broker(
             Ids(0),
             PREFIX,
@@ -144,18 +148,57 @@ class Core:
         self._outputs: dict[Peer, Connection] = {}
         self._sent: dict[Peer, bytes] = {}
         self.in_flight: tuple[Batch, Changes] | None = None
+        self.fetches: list[tuple[Fetch, list[JobRecord]]] = []  # that are being read
+        self.page: list[Entry] | None = None  # of a replay, read and not taken up yet
         self.broker.tick(self.now, self.wall)
         if self.table.rows:
-            self._replay()
+            upto = max(self.table.rows)
+            self.broker.ids.observe(upto)
+            Replay(self.index, upto)
+            if not paged:
+                self.stream_all()
 
-    def _replay(self) -> None:
-        """All the table's rows, at once."""
-        entries = self.table.entries()
-        self.broker.ids.observe(entries[-1].id)
-        replay = Replay(self.index, entries[-1].id)
-        replay.streamed(entries)
-        replay.finish()
-        self.read()
+    # ---- a replay
+
+    def read_page(self, most: int) -> None:
+        """The reader has the next rows; `stream` takes them up, as they are now."""
+        assert self.index.replay
+        upto = self.index.replay.upto
+        self.page = [entry for entry in self.table.entries(self.index.replay.position) if entry.id <= upto][:most]
+
+    def stream(self, most: int = 1) -> None:
+        """Take up the next page; the last one ends the replay."""
+        replay = self.index.replay
+        assert replay
+        if self.page is None:
+            self.read_page(most)
+        page, self.page = self.page, None
+        self._tick()
+        if page:
+            replay.streamed(page)
+        if not page or replay.position >= replay.upto:
+            replay.finish()
+        self._flush()
+
+    def stream_all(self) -> None:
+        """Take up all that is left, a page that had been read first."""
+        while self.index.replay:
+            self.stream(1_000_000)
+
+    def tell_backlog(self) -> None:
+        """The scan has found which functions have rows."""
+        replay = self.index.replay
+        assert replay
+        rows = self.table.rows.values()
+        self._tick()
+        replay.backlog_is({(row.function, row.priority) for row in rows if row.id <= replay.upto and not row.run_at})
+        self._flush()
+
+    def _scan(self, keys: Collection[tuple[bytes, bytes]]) -> None:
+        replay = self.index.replay
+        assert replay
+        found = [entry for entry in self.table.entries(replay.position) if entry.id <= replay.upto]
+        replay.learned(keys, [e for e in found if e.run_at != DEAD and (e.function, e.unique) in keys])
 
     # ---- connections
 
@@ -213,17 +256,47 @@ class Core:
             else:  # until its patience ends
                 peer.tail.append(packets.NO_JOB_PACKET)
         except NotResident as miss:
-            self.broker.looking_up()
-            rows = [self.table.rows[id_] for id_ in miss.ids if id_ in self.table.rows]
-            self.index.visit([entry_of(row) for row in rows], miss.ids)
+            self._supply(miss, peer, kind, body)
+
+    def _supply(self, miss: NotResident, peer: Peer, kind: int, body: bytes) -> None:
+        """Read what a packet misses, and handle it again."""
+        if not miss.ids:
+            if miss.key:
+                self._scan([miss.key])
+            else:
+                self.stream_all()
+                self._mark_dirty(peer)
             self._handle(peer, kind, body)
-            self.index.dismiss()
-            self.index.looked_up()
+            return
+        self.broker.looking_up()
+        self.index.visit([entry_of(row) for row in self.table.present(miss.ids)], miss.ids)
+        self._handle(peer, kind, body)
+        self.index.dismiss()
+        self.index.looked_up()
+
+    # ---- reading
 
     def read(self) -> None:
         """Read all the rows that the index wants."""
-        while fetch := self.index.next_fetch():
-            self.broker.arrived(fetch, [self.table.rows[id_] for id_ in fetch.ids if id_ in self.table.rows])
+        while self.begin_fetch():
+            pass
+        while self.fetches:
+            self.end_fetch()
+            while self.begin_fetch():
+                pass
+
+    def begin_fetch(self) -> bool:
+        """A reader asks for what the index wants next, and has its rows; is there anything?"""
+        fetch = self.index.next_fetch()
+        if fetch is not None:
+            self.fetches.append((fetch, self.table.present(fetch.ids)))
+        return fetch is not None
+
+    def end_fetch(self, which: int = 0) -> int:
+        """The rows of one of the readers arrive; how many were gone?"""
+        fetch, rows = self.fetches.pop(which)
+        self._tick()
+        return self.broker.arrived(fetch, rows)
 
     def _mark_dirty(self, peer: Peer) -> None:
         """The shell flushes the peer it reads from in any case."""
@@ -343,13 +416,16 @@ class Core:
         landed, self.in_flight = self.in_flight, None
         return landed
 
-    def crash(self, *, stored: bool = False) -> None:
-        """The server is killed and, a second later, started again; `stored`: what was in flight reached the disk."""
+    def crash(self, *, stored: bool = False, paged: bool = False) -> None:
+        """The server is killed and, a second later, started again.
+
+        `stored`: what was in flight reached the disk. `paged`: the rows are not taken up at once, but by `stream`.
+        """
         if stored and self.in_flight:
             self.table.apply(self.in_flight[1])
         self.now += 1
         self.wall += 1
-        self._start()
+        self._start(paged=paged)
 
     # ---- the clock
 
@@ -370,19 +446,19 @@ class Core:
 
     def check(self) -> None:
         """Every count and index of the broker equals what a naive count of its jobs gives."""
-        check_jobs(self.broker)
+        check_jobs(self.broker, [fetch for fetch, _ in self.fetches])
         check_peers(self.broker, self._inputs)
         check_workers(self.broker)
         check_crews(self.broker)
         check_sleep(self.broker, wakes_all=not self._worker_wakeup)
 
 
-def check_jobs(broker: Broker) -> None:
+def check_jobs(broker: Broker, fetches: Collection[Fetch] = ()) -> None:
     """Functions, schedules and unique keys agree with the jobs that are in memory."""
     jobs = list(broker.jobs.values())
     for function in broker.functions.values():
         own = [job for job in jobs if job.function is function]
-        assert function.total >= len(own)
+        assert function.total >= sum(not is_ahead(broker, job) for job in own)
         assert function.running == sum(job.worker is not None for job in own)
         for priority, queue in enumerate(function.queues):
             queued = [job for job in own if job.queued and job.priority == priority]
@@ -390,7 +466,7 @@ def check_jobs(broker: Broker) -> None:
             assert {job.id for job in queue.ready if job.queued} | {
                 id_ for id_, job in queue.returned if job.queued
             } == {job.id for job in queued}
-    check_index(broker, jobs)
+    check_index(broker, jobs, fetches)
     for job in jobs:
         held = job.batch is not None and not (job.queued or job.tailed) and job.worker is None
         states = [held, job.queued, job.tailed, job.worker is not None]
@@ -400,13 +476,21 @@ def check_jobs(broker: Broker) -> None:
     assert len(broker.timeouts) == sum(job.id in broker.timeouts and job.worker is not None for job in jobs)
 
 
-def check_index(broker: Broker, jobs: list[Job]) -> None:
+def is_ahead(broker: Broker, job: Job) -> bool:
+    """A replay has not met its row yet; it is known because somebody asked for it."""
+    replay = broker.index.replay
+    return replay is not None and replay.position < job.id <= replay.upto
+
+
+def check_index(broker: Broker, jobs: list[Job], fetches: Collection[Fetch]) -> None:
     """What the index counts is what there is in its places."""
     index = broker.index
     queues = [queue for function in broker.functions.values() for queue in function.queues]
-    tails = [id_ for queue in queues if queue.tail for id_ in queue.tail]
+    tails = [id_ for queue in queues for tail in (queue.tail, queue.after) if tail for id_ in tail]
+    tails += [id_ for fetch in fetches for _, entries in fetch.pages for id_, _ in entries]
     places = [id_ for id_ in (*tails, *index._returning, *index._due) if id_ not in index.skipped]
-    waiting = len(places) + len(index.later) - sum(id_ not in tails for id_ in index.skipped)
+    read_or_in_line = {*tails, *index._returning, *index._due}
+    waiting = len(places) + len(index.later) - len(index.skipped - read_or_in_line)
     assert len(places) == len(set(places)), "an id has two places"
     assert sum(queue.tailed for queue in queues) == len([id_ for id_ in places if id_ not in index._due])
     assert index.bare == waiting

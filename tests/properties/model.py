@@ -19,6 +19,7 @@ from tests.core import Said
 class State(Enum):
     HELD = auto()
     DELAYED = auto()
+    DUE = auto()  # its time has come, its row is being read
     WAITING = auto()
     RUNNING = auto()
     GONE = auto()
@@ -39,7 +40,7 @@ class ModelJob:
     foreground_once: bool  # was runnable without a row
     state: State = State.HELD
     batch: int = 0  # the batch that is to make it durable
-    place: int = 0  # in its queue
+    place: float = 0  # in its queue, or among those of its second
     returned: bool = False
     attempts: int = 0
     clients: list["ModelPeer"] = field(default_factory=list)
@@ -47,6 +48,7 @@ class ModelJob:
     deadline: float | None = None
     status: tuple[bytes, bytes] = (b"0", b"0")
     dead: bool = False
+    refused_at: int = 0  # run_at of a row that was refused, and may be there
     row_until: int = 0  # the batch that takes its row, if it has one, out of the table
 
     @property
@@ -63,6 +65,11 @@ def key_of(function: bytes, unique: bytes, data: bytes) -> tuple[bytes, ...] | N
     if unique == b"-":
         return (function, unique, data) if data else None
     return (function, unique) if unique else None
+
+
+def by_time(job: ModelJob) -> tuple[int, float]:
+    """The order in which delayed jobs are due."""
+    return job.run_at, job.place
 
 
 @dataclass(eq=False)
@@ -98,9 +105,13 @@ NOOP: Final[Said] = (packets.NOOP,)
 
 
 class Model:
-    def __init__(self, job_retries: int, worker_wakeup: int) -> None:
+    """`at_once`: what is in the table only is read as soon as it is wanted; else NOOPs and due jobs come some time."""
+
+    def __init__(self, job_retries: int, worker_wakeup: int, *, at_once: bool = True) -> None:
         self.job_retries = job_retries
         self.worker_wakeup = worker_wakeup
+        self.at_once = at_once
+        self.position = self.upto = 0  # of a replay: rows between these are not known to the server yet
         self.peers: list[ModelPeer] = []
         self.jobs: list[ModelJob] = []  # alive, in the order of submission
         self.past: list[ModelJob] = []  # those that have ended
@@ -108,6 +119,10 @@ class Model:
         self.open = 1
         self.settled = 0
         self.count = 0
+
+    def known(self, job: ModelJob) -> bool:
+        """A replay has met its row."""
+        return not self.position < job.id <= self.upto
 
     # ---- peers
 
@@ -174,20 +189,32 @@ class Model:
         self.came(job.function, 1)
 
     def queue(self, job: ModelJob) -> None:
+        self.take_place(job)
+        job.state = State.WAITING
+
+    def delay(self, job: ModelJob) -> None:
+        self.take_place(job)
+        job.state = State.DELAYED
+
+    def take_place(self, job: ModelJob) -> None:
         self.count += 1
         job.place = self.count
-        job.state = State.WAITING
+
+    def in_queue(self, function: bytes, priority: int) -> list[ModelJob]:
+        """Those that wait, in order."""
+        waiting = [
+            job
+            for job in self.jobs
+            if job.state is State.WAITING and job.function == function and job.priority == priority
+        ]
+        return sorted(waiting, key=lambda job: (0, job.number) if job.returned else (1, job.place))
 
     def heads(self, functions: list[bytes]) -> list[ModelJob]:
         """The jobs that may go next: the first of each function, of the highest priority there is."""
         waiting = [job for job in self.jobs if job.state is State.WAITING and job.function in functions]
         highest = min((job.priority for job in waiting), default=0)
-        queues = [
-            [job for job in waiting if job.function == function and job.priority == highest] for function in functions
-        ]
-        return [
-            min(queue, key=lambda job: (0, job.number) if job.returned else (1, job.place)) for queue in queues if queue
-        ]
+        queues = [self.in_queue(function, highest) for function in functions]
+        return [queue[0] for queue in queues if queue]
 
     # ---- sleeping
 
@@ -330,9 +357,12 @@ class Model:
             self.has_come(min(late_workers, key=lambda peer: (peer.come_by, peer.woken_number)))
 
     def release_delayed(self, wall: float) -> None:
-        due = [job for job in self.jobs if job.state is State.DELAYED and job.run_at <= wall]
-        for job in sorted(due, key=lambda job: (job.run_at, job.number)):
-            self.make_runnable(job)
+        due = [job for job in self.jobs if job.state is State.DELAYED and job.run_at <= wall and self.known(job)]
+        for job in sorted(due, key=by_time):
+            if self.at_once:
+                self.make_runnable(job)
+            else:
+                job.state = State.DUE
 
     # ---- batches
 
@@ -342,7 +372,7 @@ class Model:
         for job in self.jobs:
             if job.batch == number and job.state is State.HELD:
                 if job.run_at > wall:
-                    job.state = State.DELAYED
+                    self.delay(job)
                 else:
                     self.queue(job)
                     queue = job.function, job.priority
@@ -377,6 +407,7 @@ class Model:
         """It goes on in the foreground if somebody waits for it."""
         job.background = False
         job.foreground_once = True
+        job.refused_at, job.run_at = job.run_at, 0
         row_until = job.row_until
         if not job.clients and job.state is not State.RUNNING:
             self.end(job)
@@ -400,6 +431,7 @@ class Model:
         for row in rows:
             job = known[row.id]
             job.dead = row.run_at == DEAD
+            job.run_at = job.run_at if job.dead else row.run_at
             job.background = True
             job.foreground_once = job.returned = False
             job.attempts = row.attempts
@@ -409,4 +441,4 @@ class Model:
             if not job.dead and row.run_at <= wall:
                 self.queue(job)
             elif not job.dead:
-                job.state = State.DELAYED
+                self.delay(job)

@@ -3,6 +3,10 @@
 After every step each connection has been sent exactly what the model foretells, in that order, no later and no sooner;
 the broker's counts equal naive counts; and the promises of the design hold, which are checked without the model's help
 where that is possible: against the table, and against what clients were told.
+
+In some runs rows are read `later`: what the index wants arrives at some time, from two readers in any order, and after
+a crash the rows are taken up page by page while the rest goes on. Then the model does not say when a job can be had,
+and nothing of NOOPs; but a job that can be had is the first of its queue, and in the end every one is had.
 """
 
 from math import inf
@@ -13,11 +17,11 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from gearmand_py.server import packets
 from gearmand_py.server.codec import Connection
-from gearmand_py.server.index import JOB_COST, Sizes
+from gearmand_py.server.index import JOB_COST, UNLOADED, Sizes
 from gearmand_py.server.packets import RESPONSE
 from gearmand_py.storage.base import DEAD, JobRecord
 from tests.core import PREFIX, Core, Said, said
-from tests.properties.model import Model, ModelJob, ModelPeer, State, key_of
+from tests.properties.model import NOOP, Model, ModelJob, ModelPeer, State, by_time, key_of
 
 SUBMITS: Final = {
     packets.SUBMIT_JOB_HIGH: (0, False),
@@ -28,12 +32,25 @@ SUBMITS: Final = {
     packets.SUBMIT_JOB_LOW_BG: (2, True),
 }
 MOST_PEERS: Final = 5
-SIZES: Final = Sizes(page=2, tight_page=1, least=1, evicted=1)
+SIZES: Final = Sizes(page=1, tight_page=1, least=1, evicted=2)
+READERS: Final = 2
 
 ANY: Final = st.integers(0, 1000)  # which of those there are, modulo their number
 FUNCTIONS: Final = st.sampled_from([b"f", b"f", b"g", b"g", b"h"])
 UNIQUES: Final = st.sampled_from([b"", b"k", b"k", b"l", b"-"])
-DATA: Final = st.sampled_from([b"", b"one", b"two"])
+
+
+class Large(bytes):
+    """A payload that leaves memory while its job runs, and does not fill the screen when an example fails."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "LARGE"
+
+
+LARGE: Final = Large(UNLOADED)
+DATA: Final = st.sampled_from([b"", b"one", b"two", LARGE])
 
 
 class Machine(RuleBasedStateMachine):
@@ -41,24 +58,55 @@ class Machine(RuleBasedStateMachine):
         job_retries=st.sampled_from([-1, 1, 2]),
         worker_wakeup=st.sampled_from([1, 1, 2, 0]),
         few=st.sampled_from([0, 1, 2, 16]),
-        memory_limit=st.sampled_from([inf, inf, 0, 2 * JOB_COST]),
+        memory_limit=st.sampled_from([inf, inf, 0, 2 * JOB_COST, 6 * JOB_COST]),
+        later=st.booleans(),
+        backlog=st.sampled_from([0, 0, 8]),
     )
-    def start(self, job_retries: int, worker_wakeup: int, few: int, memory_limit: float) -> None:
+    def start(
+        self, job_retries: int, worker_wakeup: int, few: int, memory_limit: float, later: bool, backlog: int
+    ) -> None:
         self.core = Core(
             job_retries=job_retries, worker_wakeup=worker_wakeup, few=few, memory_limit=memory_limit, sizes=SIZES
         )
-        self.model = Model(job_retries, worker_wakeup)
+        self.core.reading = not later
+        self.model = Model(job_retries, worker_wakeup, at_once=not later)
+        self.placed = 0  # the last place in the model that was compared with the real one
         self.acknowledged: dict[bytes, ModelJob] = {}  # what clients were told
+        if backlog:
+            self.begin_with(backlog)
         for _ in range(3):
             self.connect()
         for function in (b"f", b"g"):
             self.can_do(0, function, 0)
         self.can_do(1, b"f", 2)
 
+    def begin_with(self, backlog: int) -> None:
+        """A table with so many rows, and a start."""
+        self.connect()
+        for number in range(backlog):
+            kind = packets.SUBMIT_JOB_HIGH_BG if number % 4 == 0 else packets.SUBMIT_JOB_BG
+            unique = {1: b"k", 3: b"l"}.get(number % 5, b"")
+            priority, background = SUBMITS[kind]
+            function = b"g" if number % 3 == 0 else b"f"
+            self.send(self.peer(0), kind, function, unique, b"one")
+            self.submitted(self.peer(0), function, unique, b"one", priority=priority, background=background)
+        self.commit()
+        self.everybody_was_told_what_the_model_says()
+        self.crash(stored=False, paged=True)
+
     # ---- helpers
 
     def peer(self, number: int) -> ModelPeer:
         return self.model.peers[number % len(self.model.peers)]
+
+    @property
+    def later(self) -> bool:
+        """Rows are read by rules of their own."""
+        return not self.model.at_once
+
+    @property
+    def replaying(self) -> bool:
+        return self.core.index.replay is not None
 
     def tick(self) -> None:
         """Every event begins with what is due."""
@@ -67,6 +115,7 @@ class Machine(RuleBasedStateMachine):
     def send(self, peer: ModelPeer, kind: int, *arguments: bytes) -> None:
         self.tick()
         self.core.send(peer.peer, kind, *arguments)
+        self.due_jobs_arrive()
 
     def last_said(self, peer: ModelPeer) -> Said:
         """The last packet for the peer, be it sent or held."""
@@ -103,6 +152,7 @@ class Machine(RuleBasedStateMachine):
     def submit(self, number: int, kind: int, function: bytes, unique: bytes, data: bytes) -> None:
         peer = self.peer(number)
         priority, background = SUBMITS[kind]
+        unique = self.askable(unique)
         self.send(peer, kind, function, unique, data)
         self.submitted(peer, function, unique, data, priority=priority, background=background)
 
@@ -119,6 +169,7 @@ class Machine(RuleBasedStateMachine):
     @rule(number=ANY, function=FUNCTIONS, unique=UNIQUES, data=DATA, delay=st.integers(-1, 4))
     def submit_later(self, number: int, function: bytes, unique: bytes, data: bytes, delay: int) -> None:
         peer = self.peer(number)
+        unique = self.askable(unique)
         run_at = int(self.core.wall) + delay
         self.send(peer, packets.SUBMIT_JOB_EPOCH, function, unique, b"%d" % run_at, data)
         self.submitted(
@@ -147,6 +198,11 @@ class Machine(RuleBasedStateMachine):
             run_at=run_at,
             handle=PREFIX + b"%d" % newest,
         )
+        self.overtake_unknown_rows()
+
+    def askable(self, unique: bytes) -> bytes:
+        """The key of equal payloads has to wait for the end of a replay."""
+        return b"" if self.replaying and unique == b"-" else unique
 
     @precondition(lambda self: self.model.peers and (self.model.jobs or self.model.past))
     @rule(number=ANY, which=ANY)
@@ -162,6 +218,8 @@ class Machine(RuleBasedStateMachine):
     @rule(number=ANY, unique=st.sampled_from([b"k", b"l", b"none", b"-", b""]))
     def get_status_unique(self, number: int, unique: bytes) -> None:
         found = [job for job in self.model.jobs if unique not in (b"", b"-") and job.unique == unique]
+        if self.replaying:  # it may have to wait for the end
+            return
         if len(found) > 1:  # it ignores the function, so which of them it tells of is not said
             return
         peer = self.peer(number)
@@ -251,12 +309,35 @@ class Machine(RuleBasedStateMachine):
         self.disconnect(self.model.peers.index(worker))
 
     def able_to_grab(self) -> list[ModelPeer]:
-        return [peer for peer in self.model.peers if self.model.heads(list(peer.functions))]
+        return [peer for peer in self.model.peers if self.candidates(peer)]
+
+    def candidates(self, peer: ModelPeer) -> list[ModelJob]:
+        """The jobs that the worker may be given next."""
+        functions = list(peer.functions)
+        if not self.later:
+            return self.model.heads(functions)
+        for priority in range(3):
+            if found := [self.first_of(name, priority) for name in functions if self.at_hand(name, priority)]:
+                return found
+        return []
+
+    def at_hand(self, function: bytes, priority: int) -> bool:
+        """Jobs of the queue are in memory, to be handed out."""
+        return function in self.core.broker.functions and (
+            self.core.broker.functions[function].queues[priority].size > 0
+        )
+
+    def first_of(self, function: bytes, priority: int) -> ModelJob:
+        """It has to be this one; but one that came back without its payload has no turn until that is read."""
+        being_read = self.core.index._returning
+        return next(job for job in self.model.in_queue(function, priority) if job.id not in being_read)
 
     def grab_and_look(self, peer: ModelPeer) -> None:
         self.tick()
         peer.asleep = 0
-        candidates = self.model.heads(list(peer.functions))
+        self.core._tick()
+        self.due_jobs_arrive()
+        candidates = self.candidates(peer)
         self.send(peer, packets.GRAB_JOB_UNIQ)
         answer = self.last_said(peer)
         if not candidates:
@@ -342,6 +423,91 @@ class Machine(RuleBasedStateMachine):
     def advance(self, seconds: float) -> None:
         self.core.advance(seconds)
         self.tick()
+        self.due_jobs_arrive()
+
+    # ---- rows that are read later
+
+    @precondition(lambda self: self.later and len(self.core.fetches) < READERS and self.core.index.wanting)
+    @rule()
+    def begin_to_read(self) -> None:
+        self.core.begin_fetch()
+
+    @precondition(lambda self: self.core.fetches)
+    @rule(which=ANY)
+    def rows_arrive(self, which: int) -> None:
+        self.tick()
+        assert self.core.end_fetch(which % len(self.core.fetches)) == 0
+        self.core._flush()
+        self.due_jobs_arrive()
+
+    def due_jobs_arrive(self) -> None:
+        """Those whose rows were read now have their places; they come in the order in which they were due."""
+        index = self.core.index
+        due = sorted((job for job in self.model.jobs if job.state is State.DUE), key=by_time)
+        reading = [job for job in due if job.id in index._due or index.is_to_come(job.run_at)]
+        for job in due:
+            if job not in reading:
+                before = [
+                    other for other in reading if (other.function, other.priority) == (job.function, job.priority)
+                ]
+                assert not any(by_time(other) < by_time(job) for other in before), "a due job was overtaken by another"
+                self.model.queue(job)
+
+    # ---- a replay in pages
+
+    @precondition(lambda self: self.replaying and self.core.page is None)
+    @rule(rows=st.integers(1, 3))
+    def read_page(self, rows: int) -> None:
+        self.core.read_page(rows)
+
+    @precondition(lambda self: self.replaying)
+    @rule(rows=st.integers(1, 3))
+    def stream(self, rows: int) -> None:
+        if self.core.page is None:
+            self.core.read_page(rows)
+        self.tick()
+        self.core._tick()
+        self.due_jobs_arrive()
+        self.meet({entry.id for entry in self.core.page or ()})
+        replay = self.core.index.replay
+        assert replay
+        self.core.stream()
+        self.model.position = replay.position if self.replaying else replay.upto
+        self.tick()
+        self.due_jobs_arrive()
+
+    def meet(self, ids: set[int]) -> None:
+        """Rows become known: whose time has passed stands in line, by id or where no others are, at the end."""
+        replay = self.core.index.replay
+        assert replay
+        for job in self.model.jobs:
+            if job.id in ids and job.run_at:
+                line = (job.function, job.priority)
+                if self.core.index.is_to_come(job.run_at):
+                    self.model.delay(job)
+                elif replay._backlog is not None and line not in replay._backlog:
+                    self.model.queue(job)
+                else:
+                    job.state = State.WAITING
+
+    @precondition(lambda self: self.replaying)
+    @rule()
+    def tell_backlog(self) -> None:
+        self.tick()
+        self.core.tell_backlog()
+        self.due_jobs_arrive()
+
+    def overtake_unknown_rows(self) -> None:
+        """A foreground job does not wait for rows that may not be, as long as that is not known."""
+        replay = self.core.index.replay
+        new = [job for job in self.model.jobs if job.place > self.placed and job.state is State.WAITING]
+        for job in new if replay and replay._backlog is None else []:
+            queue = self.core.broker.functions[job.function].queues[job.priority]
+            line = self.model.in_queue(job.function, job.priority)
+            places = [other.place for other in line if not self.model.known(other) and not other.returned]
+            if not job.background and not job.returned and queue.after is None and places:
+                job.place = min(places) - 1 + job.place * 1e-6
+        self.placed = self.model.count
 
     # ---- the database
 
@@ -361,7 +527,7 @@ class Machine(RuleBasedStateMachine):
             case "refused":
                 self.refuse(unknown=unknown, stored=stored, completions=completions)
             case "crash":
-                self.crash(stored=stored)
+                self.crash(stored=stored, paged=unknown)
 
     def commit(self) -> None:
         if not self.core.in_flight:
@@ -369,6 +535,8 @@ class Machine(RuleBasedStateMachine):
         self.tick()
         self.core.commit()
         self.model.committed(self.model.open - 1, self.core.wall)
+        self.tick()
+        self.due_jobs_arrive()
 
     def refuse(self, *, unknown: bool, stored: bool, completions: bool) -> None:
         if not self.core.in_flight:
@@ -381,10 +549,13 @@ class Machine(RuleBasedStateMachine):
             unknown=unknown,
             completions=completions,
         )
+        self.overtake_unknown_rows()
+        self.due_jobs_arrive()
 
-    def crash(self, *, stored: bool) -> None:
+    def crash(self, *, stored: bool, paged: bool = False) -> None:
+        """`paged`: where rows are read later, they are also taken up page by page."""
         landing = {row.id for row in self.core.in_flight[1].inserts} if self.core.in_flight and stored else set()
-        self.core.crash(stored=stored)
+        self.core.crash(stored=stored, paged=self.later and paged)
         rows = self.core.table.rows
         for handle, job in self.acknowledged.items():
             assert job.id in rows or job.state is State.GONE, f"acknowledged job {handle!r} is lost"
@@ -392,7 +563,9 @@ class Machine(RuleBasedStateMachine):
         may = {job.id for job in self.model.jobs + self.model.past if job.row_until}
         assert must - may <= set(rows) <= must | may | landing
         self.check_rows()
+        self.model.position, self.model.upto = 0, max(rows) if self.replaying else 0
         self.model.restored([row for _, row in sorted(rows.items())], self.core.wall)
+        self.placed = self.model.count
 
     def live_rows(self) -> list[ModelJob]:
         """The jobs whose rows are in the table for sure, dead ones too, if none of their changes is on its way."""
@@ -408,7 +581,7 @@ class Machine(RuleBasedStateMachine):
             )
             assert row == same
             assert row.attempts <= job.attempts
-            assert row.run_at in (job.run_at, DEAD)
+            assert row.run_at in (job.run_at, job.refused_at, DEAD)
 
     # ---- what holds after every step
 
@@ -417,6 +590,9 @@ class Machine(RuleBasedStateMachine):
         for peer in self.model.peers:
             got = self.core.received(peer.peer)
             due = self.model.due(peer)
+            if self.later:
+                got = [packet for packet in got if packet != NOOP]
+                due = [expected for expected in due if expected.said != NOOP]
             assert got == [expected.said for expected in due]
             for expected in due:
                 if expected.job is not None:
@@ -429,8 +605,9 @@ class Machine(RuleBasedStateMachine):
     @invariant()
     def counts_are_naive_counts(self) -> None:
         self.core.check()
-        broker, jobs = self.core.broker, self.model.jobs
-        assert set(broker.jobs) <= {job.id for job in jobs}
+        broker = self.core.broker
+        assert set(broker.jobs) <= {job.id for job in self.model.jobs}
+        jobs = [job for job in self.model.jobs if self.model.known(job)]
         for function in broker.functions.values():
             own = [job for job in jobs if job.function == function.name]
             assert function.total == len(own)
@@ -438,9 +615,13 @@ class Machine(RuleBasedStateMachine):
             for priority, queue in enumerate(function.queues):
                 waiting = sum(job.state is State.WAITING and job.priority == priority for job in own)
                 assert queue.size + queue.tailed == waiting
-                assert queue.size > 0 or not (waiting and function.workers), "a worker has to wait for the table"
+                if waiting and function.workers and not queue.size:
+                    assert self.later, "a worker has to wait for the table"
+                    reading = queue in broker.index.hungry or queue.loading
+                    assert reading or not queue.tail, "a worker has to wait for a table that nobody reads"
         assert len(broker.timeouts) == sum(job.deadline is not None for job in jobs)
-        assert len(broker.dead) + broker.index.dead_rows == sum(job.dead for job in self.model.past)
+        dead = sum(job.dead for job in self.model.past if self.model.known(job))
+        assert len(broker.dead) + broker.index.dead_rows == dead
 
     @invariant()
     def one_live_job_for_each_function_and_unique(self) -> None:
@@ -452,7 +633,7 @@ class Machine(RuleBasedStateMachine):
         core, jobs = self.core, self.model.jobs
         waits = [peer.come_by - core.now for peer in self.model.peers if peer.woken is not None]
         waits += [job.deadline - core.now for job in jobs if job.deadline is not None]
-        waits += [job.run_at - core.wall for job in jobs if job.state is State.DELAYED]
+        waits += [job.run_at - core.wall for job in jobs if job.state is State.DELAYED and self.model.known(job)]
         soonest = core.broker.next_deadline(core.now, core.wall)
         expected = max(0, min(waits, default=inf))
         assert soonest == expected or (soonest < expected and core.index.skipped), (
@@ -471,6 +652,8 @@ class Machine(RuleBasedStateMachine):
         """When all has been committed and everybody has gone, only background jobs are left."""
         if not hasattr(self, "core"):
             return
+        if self.later:
+            self.everything_is_had()
         while self.core.in_flight or not self.core.broker.batch.empty:
             self.commit()
         self.everybody_was_told_what_the_model_says()
@@ -488,6 +671,30 @@ class Machine(RuleBasedStateMachine):
         assert all(job.background and job.id in self.core.table.rows for job in broker.jobs.values())
         for function in broker.functions.values():
             assert not any((function.workers, function.sleepers, function.woken, function.crewed))
+
+    def everything_is_had(self) -> None:
+        """What had to be read is read; a worker gets every job that there is, in order."""
+        while self.replaying:
+            self.stream(3)
+        self.core.reading = True
+        while self.core.in_flight or not self.core.broker.batch.empty:
+            self.commit()
+        while self.core.fetches:
+            self.rows_arrive(0)
+        self.advance(10.0)
+        while self.model.peers:
+            self.disconnect(0)
+        self.advance(10.0)
+        self.connect()
+        for function in (b"f", b"g"):
+            self.can_do(0, function, 0)
+        (worker,) = self.model.peers
+        while self.candidates(worker):
+            self.grab_and_look(worker)
+            self.report_end(len(worker.running) - 1, packets.WORK_COMPLETE)
+        assert not self.model.jobs, "a job was lost"
+        index = self.core.index
+        assert (index.used, index.bare, index.uniques.spilled, len(index.uniques)) == (0, 0, 0, 0)
 
 
 TestMachine = Machine.TestCase
