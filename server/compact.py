@@ -15,12 +15,16 @@ WIDTH: Final = ENTRY.size
 FIRST_BUCKETS: Final = 64  # a power of two
 FULL: Final = 24  # entries a bucket, on average
 MASK: Final = (1 << 64) - 1
+# Nearly all looks are for keys that are not there. One byte tells it of most, where a bucket takes several lines of the
+# processor's cache: 0.3 for 0.9 microseconds. 16 MiB, which the system gives as they are touched.
+SEEN_SHIFT: Final = 40
+SEEN: Final = 1 << 24
 
 
 class CompactMap:
     """From a hash (any int; its lowest 64 bits count) to ids. A hash may have several."""
 
-    __slots__ = ("_buckets", "_mask", "_room", "_size", "_split")
+    __slots__ = ("_buckets", "_mask", "_room", "_seen", "_size", "_split")
 
     def __init__(self) -> None:
         self._clear()
@@ -30,6 +34,7 @@ class CompactMap:
         self._mask = FIRST_BUCKETS - 1
         self._split = 0  # buckets below this one are split already
         self._room = FIRST_BUCKETS * FULL
+        self._seen = bytearray(SEEN)  # by the highest bits of a hash: none but 0 if it was never added
         self._size = 0
 
     def __len__(self) -> int:
@@ -46,6 +51,7 @@ class CompactMap:
         if at < self._split:
             at = hash_ & (2 * self._mask + 1)
         self._buckets[at] += ENTRY.pack(hash_, id_)
+        self._seen[hash_ >> SEEN_SHIFT] = 1
         self._size += 1
         if self._size > self._room:
             self._grow()
@@ -53,11 +59,11 @@ class CompactMap:
     def get(self, hash_: int) -> Sequence[int]:
         """The ids of a hash, in the order in which they were added."""
         hash_ &= MASK
+        if not self._seen[hash_ >> SEEN_SHIFT]:
+            return ()
         bucket = self._buckets[self._at(hash_)]
         wanted = HASH.pack(hash_)
         at = bucket.find(wanted)
-        if at < 0:
-            return ()
         found = []
         while at >= 0:
             if at % WIDTH == 0:

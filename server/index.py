@@ -155,16 +155,17 @@ class Index:
 
     def same(self, function: Function, key: Key) -> Job | None:
         """The live job with this unique key. Raises NotResident."""
-        job = self.uniques.get(function, key)
-        if job is None and (self.uniques.spilled or self.replay):
-            job = self._noted(function, key)
-            if job is None and self.replay:
-                self.replay.check(function, key)
+        uniques = self.uniques
+        job = uniques.get(function, key)
+        if job is None and uniques.spilled and (ids := uniques.noted(function, key)):
+            job = self._noted(function, key, ids)
+        if job is None and self.replay is not None:
+            self.replay.check(function, key)
         return job
 
-    def _noted(self, function: Function, key: Key) -> Job | None:
+    def _noted(self, function: Function, key: Key, ids: Sequence[int]) -> Job | None:
         missing = []
-        for id_ in self.uniques.noted(function, key):
+        for id_ in ids:
             job = self.jobs.get(id_)
             if job is not None and job.function is function and job.coalesce_key == key:
                 return job
@@ -201,7 +202,7 @@ class Index:
         if queue.tail is None and self.used <= self.limit and self.replay is None:
             queue.push(job)
             return True
-        tail = self._tail_for(queue, job)
+        tail = self._tail_for(queue, job) if queue.tail is None or self.replay is not None else queue.tail
         if tail is None:
             queue.push(job)
             return True
@@ -234,7 +235,10 @@ class Index:
         self.bare += 1
         self.used += BARE_COST
         if job.background and job.batch is None and not (keep or job.clients) and self.readable:
-            self._unload(job)
+            del self.jobs[job.id]
+            self.used -= JOB_COST + len(job.data)
+            if job.unique:
+                self.uniques.spill(job)
 
     def _unload(self, job: Job) -> None:
         del self.jobs[job.id]

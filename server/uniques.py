@@ -8,7 +8,6 @@ from collections.abc import Iterator, Sequence
 
 from gearmand_py.server.compact import CompactMap
 from gearmand_py.server.jobs import Function, Job
-from gearmand_py.storage.base import BY_PAYLOAD
 
 Key = bytes | tuple[bytes]
 
@@ -16,13 +15,14 @@ Key = bytes | tuple[bytes]
 class Uniques:
     """Who has which key."""
 
-    __slots__ = ("_hashes", "_jobs", "_spilled")
+    __slots__ = ("_hashes", "_jobs", "_names", "spilled")
 
     def __init__(self) -> None:
         # Few keys are in use by several functions: these have a dict of their jobs.
         self._jobs: dict[Key, Job | dict[Function, Job]] = {}
         self._hashes = CompactMap()
-        self._spilled: dict[bytes, int] = {}  # how many hashes are of which function, which may be dropped meanwhile
+        self._names: set[bytes] = set()  # of functions with hashes, since there were none
+        self.spilled = 0  # hashes
 
     # ---- jobs in memory
 
@@ -69,37 +69,37 @@ class Uniques:
     def note(self, function: Function, key: Key, id_: int) -> None:
         """A bare id has the key."""
         self._hashes.add(hash((function.name, key)), id_)
-        if function.name in self._spilled:
-            self._spilled[function.name] += 1
-        else:
-            self._spilled[function.name] = 1
+        self._names.add(function.name)
+        self.spilled += 1
 
     def spill(self, job: Job) -> None:
         """The job leaves memory, and its key, if it has it, goes to its bare id."""
-        key = job.unique if job.unique != BY_PAYLOAD else job.coalesce_key
+        unique = job.unique
+        if self._jobs.get(unique) is job:  # as nearly all; written out, since it is done for each job of a backlog
+            del self._jobs[unique]
+            name = job.function.name
+            self._hashes.add(hash((name, unique)), job.id)
+            self._names.add(name)
+            self.spilled += 1
+            return
+        key = job.coalesce_key
         if key is not None and self.discard(key, job):
             self.note(job.function, key, job.id)
 
     def strike(self, function: Function, key: Key, id_: int) -> None:
         """A bare id has the key no more."""
-        if self._hashes.discard(hash((function.name, key)), id_):
-            left = self._spilled[function.name] = self._spilled[function.name] - 1
-            if not left:
-                del self._spilled[function.name]
+        self.spilled -= self._hashes.discard(hash((function.name, key)), id_)
+        if not self.spilled:
+            self._names.clear()
 
     def noted(self, function: Function, key: Key) -> Sequence[int]:
         """Bare ids that may have the key."""
-        return self._hashes.get(hash((function.name, key))) if self._spilled else ()
+        return self._hashes.get(hash((function.name, key)))
 
     def noted_anywhere(self, key: Key) -> Iterator[int]:
-        """The same whatever the function: the functions that have bare ids are asked one by one."""
-        for name in self._spilled:
+        """The same whatever the function: the functions that have had bare ids are asked one by one."""
+        for name in self._names:
             yield from self._hashes.get(hash((name, key)))
-
-    @property
-    def spilled(self) -> int:
-        """Keys of bare ids."""
-        return len(self._hashes)
 
     def __len__(self) -> int:
         """Keys of jobs in memory; one that several functions use counts once."""

@@ -686,7 +686,7 @@ class Machine(RuleBasedStateMachine):
             self.disconnect(0)
         self.advance(10.0)
         self.connect()
-        for function in (b"f", b"g"):
+        for function in (b"f", b"g", b"h"):
             self.can_do(0, function, 0)
         (worker,) = self.model.peers
         while self.candidates(worker):
