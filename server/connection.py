@@ -270,9 +270,8 @@ class Client(asyncio.Protocol):
         """Let packets wait for a row, for a while."""
         self._parked = parked
         self.pause("row")
-        if self._patience is None:
-            seconds = HEAD_PATIENCE if isinstance(miss, HeadComing) else self.front.patience
-            self._patience = asyncio.get_running_loop().call_later(seconds, self._give_up)
+        seconds = HEAD_PATIENCE if isinstance(miss, HeadComing) else self.front.patience
+        self._patience = asyncio.get_running_loop().call_later(seconds, self._give_up)
         self.front.look_up(miss, self, parked)
 
     def unpark(self) -> None:
@@ -280,9 +279,9 @@ class Client(asyncio.Protocol):
         parked, self._parked = self._parked, []
         if not parked or self.peer.closed:
             return
+        self._end_patience()
         self._handle(parked)
         if not self._parked:
-            self._end_patience()
             self.resume("row")
         if not self.peer.dirty:
             self.peer.dirty = True
