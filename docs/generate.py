@@ -23,6 +23,7 @@ OURS = {
     "--max-packet-size",
     "--migrate",
     "--node",
+    "--memory-limit",
     "--storage-timeout",
     "--synchronous",
     "--table-prefix",
