@@ -135,6 +135,8 @@ class Admin:
         function = self.broker.functions.get(words[1])
         if function is None:
             return b"ERR function not found\r\n"
+        if self.broker.index.replay:
+            return err("NOT_READY", "Stored jobs are still taken up, and some may be of this function")
         if function.total or function.workers:
             return b"ERR there are still connected workers or executing clients\r\n"
         del self.broker.functions[function.name]

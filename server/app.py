@@ -26,7 +26,7 @@ from gearmand_py.server.listeners import addresses_of
 from gearmand_py.server.orders import Orders
 from gearmand_py.server.systemd import Manager
 from gearmand_py.server.table import TableReader, counted
-from gearmand_py.storage.base import Reader
+from gearmand_py.storage.base import Reader, StorageError
 from gearmand_py.storage.sql import SqlStorage
 
 log = logging.getLogger(__name__)
@@ -162,7 +162,8 @@ def make_broker(settings: Settings, *, readable: bool) -> Broker:
 async def run(server: Server, orders: Orders) -> None:
     """Serve until told to stop or finish, then settle what is open."""
     journal = asyncio.create_task(server.front.journal.run(), name="journal")
-    await first_of(journal, orders.stop, orders.finish)
+    broken = server.table.broken if server.table else asyncio.Event()
+    await first_of(journal, orders.stop, orders.finish, broken)
     for listener in server.listeners:
         listener.close()
     if orders.finish.is_set():
@@ -174,6 +175,8 @@ async def run(server: Server, orders: Orders) -> None:
     await journal  # raises what ended it, if it was not us
     server.front.say_goodbye()
     await drain(server.front)
+    if broken.is_set():
+        raise StorageError("stored jobs were not read any more, by a fault of gearmand-py: its trace is in the log")
     log.info("stopped, %s left", counted(server.front.broker.stored, "job"))
 
 

@@ -122,7 +122,8 @@ class Broker:
 
     def unfinished(self) -> int:
         """Jobs that run, and those that wait where a connected worker can have them."""
-        return sum(f.running + (f.waiting + f.behind if f.workers else 0) for f in self.functions.values())
+        known = sum(f.running + (f.waiting + f.behind if f.workers else 0) for f in self.functions.values())
+        return known + self.index.unsettled
 
     @property
     def stored(self) -> int:
@@ -133,19 +134,20 @@ class Broker:
 
     # ---- the table's side
 
-    def looking_up(self) -> None:
+    def looking_up(self, ids: Iterable[int]) -> None:
         """Rows are about to be looked up for packets: of some jobs that are over they may still be there."""
         leaving = chain.from_iterable(batch.deletes for batch in (*self.underway, self.batch))
-        self.index.looking_up(chain(leaving, self.dead))
+        self.index.looking_up(ids, chain(leaving, self.dead))
 
     def arrived(self, fetch: Fetch, records: Iterable[JobRecord]) -> int:
         """What the index wanted was read; returns how many of the rows were gone."""
+        before = self.index.gone
         ready, lost = self.index.arrived(fetch, records)
         self._came(ready)
         for job in lost:
             self._tell_failed(job)
             self._forget(job)
-        return len(lost)
+        return self.index.gone - before
 
     # ---- the journal's side
 

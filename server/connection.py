@@ -42,6 +42,7 @@ MOST_TURNS: Final = 4
 LONGEST_SLEEP: Final = 1.0
 # How long a worker waits for a job that is on its way from the table, before it is told that there is none.
 HEAD_PATIENCE: Final = 1.0
+SHORTEST_PATIENCE: Final = 1.0  # of packets that wait for rows, however little submissions are to wait
 
 
 class Front:
@@ -64,7 +65,7 @@ class Front:
         self.journal = Journal(
             storage, self.broker, taken=self.resume_submitters, settled=self.settled, timeout=storage_timeout
         )
-        self.patience = storage_timeout
+        self.patience = max(storage_timeout, SHORTEST_PATIENCE)
         self.loader: Loader | None = None  # reads rows, where there is a table
         self.streaming: Streaming | None = None  # reads those from before the start
         self._loop = asyncio.get_running_loop()
@@ -279,8 +280,13 @@ class Client(asyncio.Protocol):
         parked, self._parked = self._parked, []
         if not parked or self.peer.closed:
             return
-        self._end_patience()
+        patience, self._patience = self._patience, None
         self._handle(parked)
+        if len(self._parked) == len(parked) and patience is not None:  # the same packet still waits, as long as it may
+            self._end_patience()
+            self._patience = patience
+        elif patience is not None:
+            patience.cancel()
         if not self._parked:
             self.resume("row")
         if not self.peer.dirty:
@@ -319,6 +325,7 @@ class Client(asyncio.Protocol):
         """Tell the broker."""
         log.debug("connection %d from %s ended%s", self.peer.fd, self.peer.address, f": {exc}" if exc else "")
         self._end_patience()
+        self._parked = []
         self.front.begin()
         self.front.broker.disconnect(self.peer)
         self.peer.link = None  # ends the reference cycle: see app.tame_collector

@@ -111,10 +111,13 @@ class Index:
         self._releasing = False  # jobs that are due are being read: those after them wait
         # given up while their ids were still in their places
         self.skipped: set[int] = set()
+        self.gone = 0  # rows that were not there when they were read
+        self._careful = self.sizes.page  # ids of a fetch: fewer after one that failed
         self._fat: dict[JobQueue, None] = {}  # heads that may give jobs up
         # packets that wait for rows
         self._lookups = 0
-        self._left: set[int] = set()  # jobs that are over, though a row that was looked up may say otherwise
+        self._asked: set[int] = set()  # ids whose rows are being looked up
+        self._left: set[int] = set()  # those of them whose jobs are over, whatever the rows say
         self._absent: set[int] = set()
         self._visitors: list[Job] = []
         self.dead_visitors: set[int] = set()
@@ -130,7 +133,7 @@ class Index:
         """A job is over."""
         del self.jobs[job.id]
         self.used -= JOB_COST + len(job.data)
-        if self._lookups:
+        if job.id in self._asked:
             self._left.add(job.id)
         key = job.coalesce_key
         if key is not None and not self.uniques.discard(key, job):
@@ -169,7 +172,7 @@ class Index:
             job = self.jobs.get(id_)
             if job is not None and job.function is function and job.coalesce_key == key:
                 return job
-            if id_ in self._absent:
+            if id_ in self._absent or id_ in self.dead_visitors:
                 self.uniques.strike(function, key, id_)
             elif job is None:
                 missing.append(id_)
@@ -183,7 +186,8 @@ class Index:
         if job is not None:
             return job
         found = [(id_, self.jobs.get(id_)) for id_ in self.uniques.noted_anywhere(unique)]
-        if missing := [id_ for id_, job in found if job is None and id_ not in self._absent]:
+        gone = self._absent | self.dead_visitors
+        if missing := [id_ for id_, job in found if job is None and id_ not in gone]:
             raise NotResident(missing)
         if self.replay:
             raise NotResident
@@ -353,6 +357,11 @@ class Index:
             self._arrive_due(self._to_release.popleft(), {}, ready, [])
         return ready
 
+    @property
+    def unsettled(self) -> bool:
+        """There are jobs on their way to their queues."""
+        return bool(self.replay or self._due)
+
     def next_fetch(self) -> Fetch | None:
         """What to read next; it must end in `arrived` or `put_back`."""
         if not self.wanting:
@@ -363,7 +372,8 @@ class Index:
             fetch.ids = [job.id for job in fetch.returning]
         elif self._to_release and not self._releasing:
             self._releasing = True
-            fetch.due = [self._to_release.popleft() for _ in range(min(self.sizes.page, len(self._to_release)))]
+            most = min(self.sizes.tight_page, self._careful, len(self._to_release))  # their sizes are not known
+            fetch.due = [self._to_release.popleft() for _ in range(most)]
             fetch.ids = [id_ for id_ in fetch.due if self._is_to_be_read(id_)]
         else:
             self._take_pages(fetch)
@@ -371,7 +381,8 @@ class Index:
 
     def _take_pages(self, fetch: Fetch) -> None:
         count, most_bytes = self._page
-        while self.hungry and len(fetch.ids) < self.sizes.page and most_bytes > 0:
+        count = min(count, self._careful)
+        while self.hungry and len(fetch.ids) < min(self.sizes.page, self._careful) and most_bytes > 0:
             queue = next(iter(self.hungry))
             del self.hungry[queue]
             assert queue.tail is not None
@@ -386,13 +397,17 @@ class Index:
         return job.partial if job is not None else id_ not in self.skipped
 
     def put_back(self, fetch: Fetch) -> None:
-        """The rows could not be read."""
+        """The rows could not be read. The next fetches are smaller, so that a row which is the cause stands alone, and
+        begin with others.
+        """
+        self._careful = max(1, min(self._careful, len(fetch.ids)) // 2)
         for queue, entries in fetch.pages:
             assert queue.tail is not None
             queue.tail.put_back(entries)
             queue.loading = False
+            del self._filling[queue]
             self.want(queue)
-        self._to_return.extendleft(reversed(fetch.returning))
+        self._to_return.extend(fetch.returning)
         if fetch.due:
             self._releasing = False
             self._to_release.extendleft(reversed(fetch.due))
@@ -402,6 +417,7 @@ class Index:
 
         These others are removed from the index, but for telling their clients.
         """
+        self._careful = min(2 * self._careful, self.sizes.page)
         rows = {record[0]: record for record in records}
         ready: dict[JobQueue, int] = {}
         lost: list[Job] = []
@@ -501,6 +517,7 @@ class Index:
 
     def _row_is_gone(self, id_: int, job: Job | None, queue: JobQueue | None, lost: list[Job]) -> None:
         """Somebody has deleted it from the table."""
+        self.gone += 1
         self.bare -= 1
         self.used -= BARE_COST
         if job is not None:
@@ -543,21 +560,27 @@ class Index:
     def release(self, job: Job) -> None:
         """A job whose place is a bare id need not be in memory any more."""
         may_go = job.tailed and job.stored and self.readable and not job.clients and job.id not in self._returning
-        if may_go and job.id in self.jobs:
+        if may_go and job.id in self.jobs and not self._is_awaited(job):
             self._unload(job)
+
+    def _is_awaited(self, job: Job) -> bool:
+        """Its id is perhaps on its way to the head of its queue, without its row, since it is here."""
+        return not job.partial and (job.id in self._due or job.function.queues[job.priority].loading)
 
     def bury(self, id_: int) -> None:
         """A dead job's row is removed; one that a replay has not met yet was not counted."""
         if not (self.replay and self.replay.skip(id_)):
             self.dead_rows -= 1
 
-    def looking_up(self, leaving: Iterable[int]) -> None:
+    def looking_up(self, ids: Iterable[int], leaving: Iterable[int]) -> None:
         """Rows are about to be looked up; `leaving` are ids of jobs that are over, whose rows may still be there."""
         self._lookups += 1
-        self._left.update(leaving)
+        self._asked.update(ids)
+        self._left.update(self._asked.intersection(leaving))
 
     def looked_up(self) -> None:
         """The rows were looked up, and have visited."""
         self._lookups -= 1
         if not self._lookups:
+            self._asked.clear()
             self._left.clear()

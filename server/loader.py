@@ -38,7 +38,7 @@ class Loader:
         self._wanted = asyncio.Event()
         self._missed = asyncio.Event()
         self._misses: list[tuple[Waiter, Sequence[int]]] = []
-        self._workers: list[Waiter] = []  # whose next job is on its way
+        self._workers: dict[Waiter, None] = {}  # whose next job is on its way
         self._busy = 0
         self.quiet = asyncio.Event()  # all that is wanted is read
         self.quiet.set()
@@ -58,7 +58,7 @@ class Loader:
 
     def await_head(self, worker: Waiter) -> None:
         """Call `unpark` once jobs have come."""
-        self._workers.append(worker)
+        self._workers[worker] = None
 
     async def _fill(self, reader: Reader) -> None:
         while True:
@@ -71,11 +71,16 @@ class Loader:
                 continue
             ids = fetch.ids
             self._busy += 1
-            rows = await self._reading.surely(partial(reader.rows, ids)) if ids else ()
+            rows = await self._reading.once(partial(reader.rows, ids)) if ids else ()
             self._busy -= 1
             self._begin()
+            if rows is None:
+                self._index.put_back(fetch)
+                self._end()
+                await self._reading.pause()
+                continue
             gone = self._broker.arrived(fetch, rows)
-            workers, self._workers = self._workers, []
+            workers, self._workers = self._workers, {}
             for worker in workers:
                 worker.unpark()
             self._end()
@@ -95,7 +100,7 @@ class Loader:
             self._missed.clear()
             misses, self._misses = self._misses, []
             ids = list({id_: None for _, missing in misses for id_ in missing})
-            self._broker.looking_up()
+            self._broker.looking_up(ids)
             entries = await self._reading.surely(partial(reader.entries_of, ids))
             self._begin()
             self._index.visit(entries, ids)

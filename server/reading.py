@@ -22,6 +22,7 @@ class Reading:
         self._make_reader = make_reader
         self._tasks: set[asyncio.Task[None]] = set()
         self.trouble = ""  # why rows cannot be read just now
+        self.broken = asyncio.Event()  # a task has ended that should not
 
     def run(self, work: Callable[[Reader], Awaitable[None]]) -> asyncio.Task[None]:
         """Start a task that reads."""
@@ -34,9 +35,9 @@ class Reading:
         reader = self._make_reader()
         try:
             await work(reader)
-        except Exception:  # a bug of ours, or of a driver: it must be known, and must not be the server's end
+        except Exception:  # a bug of ours, or of a driver: half a server would be worse than none
             log.exception("reading rows failed in a way it should not")
-            raise
+            self.broken.set()
         finally:
             with suppress(Exception):
                 await reader.close()
@@ -50,19 +51,32 @@ class Reading:
 
     async def surely(self, read: Callable[[], Awaitable[T]]) -> T:
         """Read, as often as it takes."""
-        while True:
-            try:
-                found = await read()
-            except StorageError as error:
-                self._tell(error)
-                await asyncio.sleep(PAUSE)
-                continue
-            if self.trouble:
-                log.warning("waiting jobs are read again")
-                self.trouble = ""
-            return found
+        while (found := await self.once(read)) is None:
+            await self.pause()
+        return found
 
-    def _tell(self, error: StorageError) -> None:
+    async def once(self, read: Callable[[], Awaitable[T]]) -> T | None:
+        """Read; None if that failed."""
+        try:
+            found = await read()
+        except StorageError as error:
+            self._tell(error)
+            return None
+        except Exception as error:  # of the system or a driver: no reason to stop reading
+            log.debug("reading rows failed", exc_info=True)
+            self._tell(error)
+            return None
+        if self.trouble:
+            log.warning("waiting jobs are read again")
+            self.trouble = ""
+        return found
+
+    @staticmethod
+    async def pause() -> None:
+        """Before a failed read is tried again."""
+        await asyncio.sleep(PAUSE)
+
+    def _tell(self, error: Exception) -> None:
         if not self.trouble:
             log.error("waiting jobs cannot be read: %s; those in memory go on", error)
         self.trouble = str(error)

@@ -15,12 +15,13 @@ from gearmand_py.server.broker import Broker
 from gearmand_py.server.loader import Waiter
 from gearmand_py.server.reading import Reading
 from gearmand_py.server.replay import Replay, TableKey
-from gearmand_py.storage.base import Reader
+from gearmand_py.storage.base import Entry, Reader
 
 log = logging.getLogger(__name__)
 
 # Rows that are taken in at one go: some 3 milliseconds in which nobody else is served.
 PAGE: Final = 2000
+KEYS_A_SCAN: Final = 2000
 GATHER: Final = 0.01  # seconds in which submissions join a scan
 SAY_EVERY: Final = 5.0  # seconds between two lines about how far it is
 
@@ -100,6 +101,13 @@ class Streaming:
     async def _count(self, reader: Reader) -> None:
         self.replay.total = await self._reading.surely(reader.count)
 
+    async def _find(self, reader: Reader, keys: list[TableKey], after: int) -> list[Entry]:
+        found: list[Entry] = []
+        for at in range(0, len(keys), KEYS_A_SCAN):
+            some = keys[at : at + KEYS_A_SCAN]
+            found += await self._reading.surely(partial(reader.find, some, after, self.replay.upto))
+        return found
+
     async def _search(self, reader: Reader) -> None:
         while True:
             await self._missed.wait()
@@ -109,7 +117,7 @@ class Streaming:
             self._searched = [waiter for waiter, _ in searching]
             keys = {key for _, wanted in searching for key in wanted}
             after = self.replay.position
-            found = await self._reading.surely(partial(reader.find, keys, after, self.replay.upto))
+            found = await self._find(reader, list(keys), after)
             self._begin()
             self.replay.learned(keys, found)
             for waiter in self._searched:

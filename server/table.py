@@ -63,6 +63,11 @@ class TableReader:
             log.warning("%s of node %d left alone: a server with --node %d runs them", rows, node, node)
 
     @property
+    def broken(self) -> asyncio.Event:
+        """Rows are not read any more, by a fault of ours."""
+        return self._reading.broken
+
+    @property
     def found(self) -> str:
         """The jobs that were there, for people."""
         stored = counted(self._broker.stored, "job")

@@ -268,7 +268,7 @@ class Core:
                 self._mark_dirty(peer)
             self._handle(peer, kind, body)
             return
-        self.broker.looking_up()
+        self.broker.looking_up(miss.ids)
         self.index.visit([entry_of(row) for row in self.table.present(miss.ids)], miss.ids)
         self._handle(peer, kind, body)
         self.index.dismiss()

@@ -700,3 +700,52 @@ def test_a_running_job_without_its_payload_is_known_and_its_progress(core: Core)
     assert status(core, handle) == UNKNOWN
     core.check()
     assert ERROR not in [answer[0] for answer in core.received(worker)]
+
+
+def test_a_job_whose_client_leaves_while_its_page_is_read_runs() -> None:
+    core = Core(memory_limit=0, sizes=Sizes(page=2, tight_page=2, least=1, evicted=1))
+    core.reading = False
+    client, joined, worker = core.connect(), core.connect(), core.worker(b"f")
+    for number in range(3):
+        core.send(client, SUBMIT_JOB_BG, b"f", b"key %d" % number, b"%d" % number)
+    core.send(joined, SUBMIT_JOB, b"f", b"key 2", b"2")  # so it stays in memory
+    core.commit()
+    fetch = core.index.next_fetch()
+    assert fetch is not None
+    core.disconnect(joined)
+    core.broker.arrived(fetch, core.table.present(fetch.ids))
+    core.reading = True
+    core.advance(0)
+
+    assert core.drain(worker) == [b"0", b"1", b"2"]
+    core.check()
+
+
+def test_after_a_read_that_failed_the_next_ones_are_smaller_until_the_bad_row_stands_alone() -> None:
+    core = Core(memory_limit=0, sizes=Sizes(page=8, tight_page=8, least=1, evicted=1))
+    core.reading = False
+    client = core.connect()
+    core.worker(b"f")
+    for number in range(9):
+        core.send(client, SUBMIT_JOB_BG, b"f", b"", b"%d" % number)
+    core.commit()
+    lengths = []
+    for _ in range(5):
+        fetch = core.index.next_fetch()
+        assert fetch is not None
+        lengths.append(len(fetch.ids))
+        core.index.put_back(fetch)
+
+    assert lengths == [8, 4, 2, 1, 1]
+    core.check()
+
+
+def test_jobs_that_end_while_others_are_looked_up_leave_nothing_behind() -> None:
+    core = Core()
+    client, worker = core.connect(), core.worker(b"f")
+    core.broker.looking_up([1])
+    for _ in range(10):
+        core.submit(client, b"f", kind=SUBMIT_JOB_BG)
+        core.drain(worker)
+
+    assert core.index._left == set()
