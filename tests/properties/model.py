@@ -107,10 +107,11 @@ NOOP: Final[Said] = (packets.NOOP,)
 class Model:
     """`at_once`: what is in the table only is read as soon as it is wanted; else NOOPs and due jobs come some time."""
 
-    def __init__(self, job_retries: int, worker_wakeup: int, *, at_once: bool = True) -> None:
+    def __init__(self, job_retries: int, worker_wakeup: int, *, at_once: bool = True, wakes: bool = True) -> None:
         self.job_retries = job_retries
         self.worker_wakeup = worker_wakeup
         self.at_once = at_once
+        self.wakes = wakes  # who sleeps and who is woken is foretold: where no job waits outside memory
         self.position = self.upto = 0  # of a replay: rows between these are not known to the server yet
         self.peers: list[ModelPeer] = []
         self.jobs: list[ModelJob] = []  # alive, in the order of submission
@@ -254,10 +255,12 @@ class Model:
 
     def lie_down(self, peer: ModelPeer) -> None:
         self.count += 1
-        peer.asleep = self.count
+        peer.asleep = self.count if self.wakes else 0
 
     def sleep(self, peer: ModelPeer, woken_for: bytes | None) -> None:
         """`woken_for` is which of its functions the server wakes it for, if there are jobs of several."""
+        if not self.wakes:
+            return
         self.has_come(peer)
         if any(self.unattended(function) for function in peer.functions):
             assert woken_for in peer.functions
