@@ -380,6 +380,8 @@ class Client(asyncio.Protocol):
         Closing with bytes unread would have the kernel drop what is on its way to the peer, acknowledgements included.
         """
         self.closing = self.peer.closed = True
+        self._end_patience()
+        self._parked = []
         for reason in list(self._paused):
             self.resume(reason)
         if not self.transport.is_closing():

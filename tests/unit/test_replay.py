@@ -338,3 +338,12 @@ def test_rows_that_somebody_deletes_before_they_are_met(core: Core) -> None:
     client = core.connect()
     core.send(client, SUBMIT_JOB, b"g", b"key 3", b"")
     assert core.received(client)[0][0] == JOB_CREATED
+
+
+def test_ready_tells_how_far_it_is(core: Core) -> None:
+    client = core.connect()
+    assert core.ask(client, b"ready\n") == b"ERR NOT_READY 0+so+far+stored+jobs+are+taken+up\r\n"
+    core.stream(3)
+    assert core.ask(client, b"ready\n") == b"ERR NOT_READY 3+so+far+stored+jobs+are+taken+up\r\n"
+    core.stream_all()
+    assert core.ask(client, b"ready\n") == b"OK\r\n"

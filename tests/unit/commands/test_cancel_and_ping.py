@@ -30,3 +30,10 @@ def test_ping_refuses_an_echo_that_differs() -> None:
     result, _ = against({packets.ECHO_REQ: [packets.response(packets.ECHO_RES, b"other")]}, "ping")
     assert result.exit_code == NO_SERVER
     assert "echo differs" in result.stderr
+
+
+def test_ping_ready_fails_while_jobs_are_taken_up() -> None:
+    not_ready = b"ERR NOT_READY 3+of+5+stored+jobs+are+taken+up\r\n"
+    result, _ = against({b"ready": [not_ready]}, "ping", "--ready")
+    assert result.exit_code == FAILED
+    assert "3 of 5 stored jobs are taken up" in result.stderr

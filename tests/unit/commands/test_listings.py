@@ -10,6 +10,7 @@ from gearmand_py.server.client import BadAnswer, Client
 from gearmand_py.server.commands.listings import JOBS, STATUS, WORKERS, Listing, parse_rows, table
 from tests.unit.commands.scripted import SERVER, against
 
+NOT_READY: Final = b"ERR NOT_READY 3+of+5+stored+jobs+are+taken+up\r\n"
 LISTED: Final = b"f\t3\t1\t2\n\xffg\t0\t0\t0\n.\n"
 
 
@@ -80,3 +81,18 @@ def test_a_listing_of_something_else_is_a_bad_answer(answer: bytes) -> None:
         theirs.shutdown(socket.SHUT_WR)
         with theirs, pytest.raises(BadAnswer):
             parse_rows(STATUS, client.text("status"), SERVER)
+
+
+@pytest.mark.parametrize(
+    ("answer", "note"),
+    [
+        (b"OK\r\n", ""),
+        (NOT_READY, "these numbers grow: 3 of 5 stored jobs are taken up\n"),
+        (b"ERR UNKNOWN_COMMAND Unknown+server+command\r\n", ""),
+    ],
+)
+def test_status_says_that_not_all_jobs_are_known_yet(answer: bytes, note: str) -> None:
+    result, _ = against({b"status": [LISTED], b"ready": [answer]}, "status")
+    assert (result.exit_code, result.stderr) == (0, note)
+    result, _ = against({b"status": [LISTED], b"ready": [answer]}, "status", "--json")
+    assert (result.exit_code, result.stderr) == (0, "")
