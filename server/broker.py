@@ -391,7 +391,7 @@ class Broker:
         """Hand the worker its next job, with its handle; None when there is none for it. Raises HeadComing."""
         job = self.workforce.next_job(peer)
         if job is None:
-            if self.index.bare:
+            if self.index.bare or self.index.replay:
                 self.index.wait_for_head(peer.functions)
             peer.tail.append(NO_JOB_PACKET)
             return None

@@ -259,7 +259,9 @@ class Index:
             self._filling[queue] = None
 
     def wait_for_head(self, functions: Abilities) -> None:
-        """Raises HeadComing if jobs of one of these functions are about to be in memory."""
+        """Raises HeadComing if jobs of one of these functions are about to be in memory, or may be."""
+        if self.replay:
+            raise HeadComing
         for queue in self._filling:
             if queue.tailed and queue.function in functions:
                 raise HeadComing

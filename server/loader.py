@@ -60,6 +60,12 @@ class Loader:
         """Call `unpark` once jobs have come."""
         self._workers[worker] = None
 
+    def let_workers_go_on(self) -> None:
+        """Jobs have come, or none will."""
+        workers, self._workers = self._workers, {}
+        for worker in workers:
+            worker.unpark()
+
     async def _fill(self, reader: Reader) -> None:
         while True:
             await self._wanted.wait()
@@ -80,9 +86,7 @@ class Loader:
                 await self._reading.pause()
                 continue
             gone = self._broker.arrived(fetch, rows)
-            workers, self._workers = self._workers, {}
-            for worker in workers:
-                worker.unpark()
+            self.let_workers_go_on()
             self._end()
             if gone:
                 log.warning("%d waiting jobs are gone: somebody else has deleted their rows", gone)

@@ -27,16 +27,24 @@ SAY_EVERY: Final = 5.0  # seconds between two lines about how far it is
 
 
 class Streaming:
-    """`begin` and `end` are called around what changes the broker."""
+    """`begin` and `end` are called around what changes the broker, `finished` in between when all rows are known."""
 
     def __init__(
-        self, reading: Reading, broker: Broker, upto: int, *, begin: Callable[[], None], end: Callable[[], None]
+        self,
+        reading: Reading,
+        broker: Broker,
+        upto: int,
+        *,
+        begin: Callable[[], None],
+        end: Callable[[], None],
+        finished: Callable[[], None],
     ) -> None:
         self.replay = Replay(broker.index, upto)
         self.done = asyncio.Event()
         self._reading = reading
         self._begin = begin
         self._end = end
+        self._finished = finished
         self._clock = asyncio.get_running_loop().time
         self._scans: list[asyncio.Task[None]] = []
         self._missed = asyncio.Event()
@@ -87,6 +95,7 @@ class Streaming:
         self.replay.finish()
         for waiter in (*self._searched, *(waiter for waiter, _ in self._searching), *self._waiting):
             waiter.unpark()
+        self._finished()
         self._end()
         self.done.set()
 

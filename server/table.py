@@ -15,7 +15,7 @@ from gearmand_py.storage.base import Reader
 log = logging.getLogger(__name__)
 
 # Seconds that a start waits for the rows to be known. What is known by then needs no scans, and is told in the log.
-AT_ONCE: Final = 0.25
+AT_ONCE: Final = 0.4
 
 
 class TableReader:
@@ -47,7 +47,14 @@ class TableReader:
         assert front.loader is not None
         self._broker.ids.observe(upto)
         front.begin()
-        streaming = Streaming(self._reading, self._broker, upto, begin=front.begin, end=front.end)
+        streaming = Streaming(
+            self._reading,
+            self._broker,
+            upto,
+            begin=front.begin,
+            end=front.end,
+            finished=front.loader.let_workers_go_on,
+        )
         self._streaming = front.streaming = streaming
         streaming.start()
         with suppress(TimeoutError):

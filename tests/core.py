@@ -250,7 +250,7 @@ class Core:
         except RequestError as error:
             peer.tail.append(packets.error(error.code, error.text))
         except HeadComing:
-            if self.reading:
+            if self.reading and self.index.wanting:
                 self.read()
                 self._handle(peer, kind, body)
             else:  # until its patience ends
