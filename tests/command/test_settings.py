@@ -12,7 +12,7 @@ from click.testing import CliRunner
 from gearmand_py.server.cli import main
 from tests.command.running import WRONG_USAGE, Ended, GearmandPy
 
-COMMANDS: Final = ["migrate", "submit", "work", "status", "workers", "jobs", "cancel", "ping", "import"]
+COMMANDS: Final = ["migrate", "submit", "work", "status", "workers", "jobs", "cancel", "ping", "bench", "import"]
 LINE: Final = re.compile(r"(\S+) = (.*)  # (command line|environment|configuration file|default)")
 
 
