@@ -113,6 +113,7 @@ class Index:
         self.skipped: set[int] = set()
         self.gone = 0  # rows that were not there when they were read
         self._careful = self.sizes.page  # ids of a fetch: fewer after one that failed
+        self._failing = False  # the last fetch could not be read
         self._fat: dict[JobQueue, None] = {}  # heads that may give jobs up
         # packets that wait for rows
         self._lookups = 0
@@ -260,8 +261,10 @@ class Index:
 
     def wait_for_head(self, functions: Abilities) -> None:
         """Raises HeadComing if jobs of one of these functions are about to be in memory, or may be."""
-        if self.replay:
+        if self.replay and self.replay.young:
             raise HeadComing
+        if self._failing:  # it may be long, and there may be other work soon
+            return
         for queue in self._filling:
             if queue.tailed and queue.function in functions:
                 raise HeadComing
@@ -402,6 +405,7 @@ class Index:
         """The rows could not be read. The next fetches are smaller, so that a row which is the cause stands alone, and
         begin with others.
         """
+        self._failing = True
         self._careful = max(1, min(self._careful, len(fetch.ids)) // 2)
         for queue, entries in fetch.pages:
             assert queue.tail is not None
@@ -419,6 +423,7 @@ class Index:
 
         These others are removed from the index, but for telling their clients.
         """
+        self._failing = False
         self._careful = min(2 * self._careful, self.sizes.page)
         rows = {record[0]: record for record in records}
         ready: dict[JobQueue, int] = {}

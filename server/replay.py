@@ -26,6 +26,7 @@ class Replay:
         self.upto = upto
         self.position = 0  # all rows up to this id are known
         self.rows = 0  # read
+        self.young = True  # it may be over in a moment: a worker without a job waits that long
         self.total = 0  # there were, when that is known
         self._index = index
         self._backlog: Collection[tuple[bytes, int]] | None = None

@@ -23,6 +23,7 @@ log = logging.getLogger(__name__)
 PAGE: Final = 2000
 KEYS_A_SCAN: Final = 2000
 GATHER: Final = 0.01  # seconds in which submissions join a scan
+YOUTH: Final = 1.0  # seconds in which workers wait for stored jobs instead of being told that there are none
 SAY_EVERY: Final = 5.0  # seconds between two lines about how far it is
 
 
@@ -60,6 +61,14 @@ class Streaming:
         """It takes a while: scan for what new jobs have to know."""
         for work in (self._look_for_functions, self._count, self._search):
             self._scans.append(self._reading.run(work))
+        asyncio.get_running_loop().call_later(YOUTH, self._grow_old)
+
+    def _grow_old(self) -> None:
+        """Workers do not wait for it any more: there may be other jobs for them before it ends."""
+        self.replay.young = False
+        self._begin()
+        self._finished()
+        self._end()
 
     def look_up(self, keys: Collection[TableKey], waiter: Waiter) -> None:
         """Find out which of these rows there are, and call `unpark`; without keys, once all rows are known."""

@@ -4,7 +4,7 @@ from typing import Final
 
 import pytest
 
-from gearmand_py.server.index import Sizes
+from gearmand_py.server.index import HeadComing, Sizes
 from gearmand_py.server.packets import (
     GET_STATUS,
     GET_STATUS_UNIQUE,
@@ -347,3 +347,31 @@ def test_ready_tells_how_far_it_is(core: Core) -> None:
     assert core.ask(client, b"ready\n") == b"ERR NOT_READY 3+so+far+stored+jobs+are+taken+up\r\n"
     core.stream_all()
     assert core.ask(client, b"ready\n") == b"OK\r\n"
+
+
+def test_a_worker_waits_for_a_young_replay_only(core: Core) -> None:
+    worker = core.worker(b"other")
+    with pytest.raises(HeadComing):
+        core.broker.grab(worker)
+    assert core.index.replay
+    core.index.replay.young = False
+
+    assert core.broker.grab(worker) is None
+
+
+def test_a_worker_does_not_wait_for_rows_that_cannot_be_read() -> None:
+    core = Core(memory_limit=0, sizes=SMALL)
+    core.reading = False
+    worker = core.worker(b"f")
+    for number in range(5):
+        core.send(core.connect(), SUBMIT_JOB_BG, b"f", b"", b"%d" % number)
+    core.commit()
+    while core.broker.functions[b"f"].waiting:
+        core.broker.grab(worker)
+    fetch = core.index.next_fetch()
+    assert fetch is not None
+    with pytest.raises(HeadComing):
+        core.broker.grab(worker)
+    core.index.put_back(fetch)
+
+    assert core.broker.grab(worker) is None
