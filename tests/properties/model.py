@@ -342,11 +342,14 @@ class Model:
         job.state = State.GONE
         job.clients = []
         if not job.dead:
-            job.row_until = self.open
-            if job.batch == self.open:
-                job.batch = 0  # its row need not be written
+            self.remove_row(job)
         self.jobs.remove(job)
         self.past.append(job)
+
+    def remove_row(self, job: ModelJob) -> None:
+        job.row_until = self.open
+        if job.batch == self.open:
+            job.batch = 0  # its row need not be written
 
     # ---- the clock
 

@@ -415,7 +415,7 @@ class Machine(RuleBasedStateMachine):
             assert self.core.raw(operator) == b"ERR UNKNOWN_JOB\r\n"
         elif job.dead:
             job.dead = False
-            job.row_until = self.model.open
+            self.model.remove_row(job)
         else:
             if job.worker is not None:
                 job.worker.discarded.append(job.handle)
