@@ -163,16 +163,15 @@ class Broker:
         self.underway.remove(batch)
         for job in batch.adopted:
             job.batch = None
-        ready: dict[JobQueue, int] = {}
-        place = self.index.place
+        runnable: dict[JobQueue, list[Job]] = {}
         for job in batch.inserts:
             if job.batch is batch:
                 job.batch = None
-                queue = job.function.queues[job.priority]
                 if job.run_at and self.index.is_to_come(job.run_at):
                     self.index.delay(job)
-                elif place(queue, job):
-                    ready[queue] = ready.get(queue, 0) + 1
+                else:
+                    runnable.setdefault(job.function.queues[job.priority], []).append(job)
+        ready = {q: count for q, jobs in runnable.items() if (count := self.index.place_all(q, jobs))}
         for queue in ready:
             self.index.grown(queue)
         self._came(ready)
@@ -306,10 +305,8 @@ class Broker:
         if 0 < limit <= function.total:
             raise RequestError("QUEUE_ERROR", "Job queue is full")
         job = Job(self.ids.take(), function, unique, priority, background, data, run_at, reducer)
-        self.index.add(job)
+        self.index.add(job, key)
         function.total += 1
-        if key is not None:
-            self.index.uniques.add(key, job)
         if background:
             batch = job.batch = self.batch
             batch.inserts.append(job)

@@ -1,104 +1,90 @@
 """A compact map from hashes to ids, for the unique keys of jobs that are not in memory.
 
-A dict takes over 100 bytes for a number and another; this takes 17 to 18. The entries of a bucket are one bytes object,
-which `bytes.find` searches: an insertion takes 0.4, a look 0.3 microseconds. The buckets grow one by one (linear
-hashing), so no insertion has to move them all.
+A dict takes over 100 bytes for a number and another; this takes 20, and 4 a slot. Entries with the same slot are a
+chain, linked by their places in three arrays. Nothing is ever moved, so nothing pauses. What decides is how often the
+processor has to wait for memory: here once for a key that is not there, and once for one that is added
+(docs/benchmarks.md).
 """
 
+from array import array
 from collections.abc import Sequence
-from struct import Struct
 from typing import Final
 
-ENTRY: Final = Struct("<Qq")
-HASH: Final = Struct("<Q")
-WIDTH: Final = ENTRY.size
-FIRST_BUCKETS: Final = 64  # a power of two
-FULL: Final = 24  # entries a bucket, on average
-MASK: Final = (1 << 64) - 1
-# Nearly all looks are for keys that are not there. One byte tells it of most, where a bucket takes several lines of the
-# processor's cache: 0.3 for 0.9 microseconds. 16 MiB, which the system gives as they are touched.
-SEEN_SHIFT: Final = 40
-SEEN: Final = 1 << 24
+MOST_SLOTS: Final = 1 << 24  # 64 MiB, which the system gives as they are touched
+FEWEST_SLOTS: Final = 1 << 10
 
 
 class CompactMap:
-    """From a hash (any int; its lowest 64 bits count) to ids. A hash may have several."""
+    """From a hash, as `hash` makes them, to ids. A hash may have several.
 
-    __slots__ = ("_buckets", "_mask", "_room", "_seen", "_size", "_split")
+    `expected` entries make it as fast as it gets; with more it is slower and no less right. Who cannot afford a call
+    looks himself: where `heads[hash & mask]` is 0 the hash is not there.
+    """
 
-    def __init__(self) -> None:
+    __slots__ = ("_free", "_hashes", "_ids", "_next", "_size", "heads", "mask")
+
+    def __init__(self, expected: float = MOST_SLOTS) -> None:
+        wanted = max(FEWEST_SLOTS, min(MOST_SLOTS, expected))
+        self.mask = (1 << (int(wanted) - 1).bit_length()) - 1
         self._clear()
 
     def _clear(self) -> None:
-        self._buckets = [b""] * FIRST_BUCKETS
-        self._mask = FIRST_BUCKETS - 1
-        self._split = 0  # buckets below this one are split already
-        self._room = FIRST_BUCKETS * FULL
-        self._seen = bytearray(SEEN)  # by the highest bits of a hash: none but 0 if it was never added
+        # The first entry of each slot; 0 is none, so the first place of the arrays is not used.
+        self.heads = memoryview(bytearray(4 * (self.mask + 1))).cast("I")
+        self._hashes = array("q", (0,))
+        self._ids = array("q", (0,))
+        self._next = array("I", (0,))
+        self._free = 0  # the first of a chain of places that are free again
         self._size = 0
 
     def __len__(self) -> int:
         return self._size
 
-    def _at(self, hash_: int) -> int:
-        at = hash_ & self._mask
-        return hash_ & (2 * self._mask + 1) if at < self._split else at
-
     def add(self, hash_: int, id_: int) -> None:
         """Add an entry."""
-        hash_ &= MASK
-        at = hash_ & self._mask
-        if at < self._split:
-            at = hash_ & (2 * self._mask + 1)
-        self._buckets[at] += ENTRY.pack(hash_, id_)
-        self._seen[hash_ >> SEEN_SHIFT] = 1
+        slot = hash_ & self.mask
+        place = self._free
+        if place:
+            self._free = self._next[place]
+            self._hashes[place] = hash_
+            self._ids[place] = id_
+            self._next[place] = self.heads[slot]
+        else:
+            place = len(self._ids)
+            self._hashes.append(hash_)
+            self._ids.append(id_)
+            self._next.append(self.heads[slot])
+        self.heads[slot] = place
         self._size += 1
-        if self._size > self._room:
-            self._grow()
 
     def get(self, hash_: int) -> Sequence[int]:
         """The ids of a hash, in the order in which they were added."""
-        hash_ &= MASK
-        if not self._seen[hash_ >> SEEN_SHIFT]:
+        place = self.heads[hash_ & self.mask]
+        if not place:
             return ()
-        bucket = self._buckets[self._at(hash_)]
-        wanted = HASH.pack(hash_)
-        at = bucket.find(wanted)
         found = []
-        while at >= 0:
-            if at % WIDTH == 0:
-                found.append(ENTRY.unpack_from(bucket, at)[1])
-            at = bucket.find(wanted, at + 1)
-        return found
+        while place:
+            if self._hashes[place] == hash_:
+                found.append(self._ids[place])
+            place = self._next[place]
+        return found[::-1]
 
     def discard(self, hash_: int, id_: int) -> bool:
         """Remove an entry; was it there?"""
-        hash_ &= MASK
-        number = self._at(hash_)
-        bucket = self._buckets[number]
-        entry = ENTRY.pack(hash_, id_)
-        at = bucket.find(entry)
-        while at % WIDTH and at >= 0:
-            at = bucket.find(entry, at + 1)
-        if at < 0:
+        slot = hash_ & self.mask
+        following = self._next
+        before, place = 0, self.heads[slot]
+        while place and (self._ids[place] != id_ or self._hashes[place] != hash_):
+            before, place = place, following[place]
+        if not place:
             return False
-        self._buckets[number] = bucket[:at] + bucket[at + WIDTH :]
+        if before:
+            following[before] = following[place]
+        else:
+            self.heads[slot] = following[place]
+        following[place] = self._free
+        self._free = place
         self._size -= 1
         if not self._size:
             self._clear()  # a drained backlog leaves nothing behind
         return True
-
-    def _grow(self) -> None:
-        """Divide one bucket between itself and a new one."""
-        bit = self._mask + 1
-        stay: list[bytes] = []
-        go: list[bytes] = []
-        for hash_, id_ in ENTRY.iter_unpack(self._buckets[self._split]):
-            (go if hash_ & bit else stay).append(ENTRY.pack(hash_, id_))
-        self._buckets[self._split] = b"".join(stay)
-        self._buckets.append(b"".join(go))
-        self._split += 1
-        self._room += FULL
-        if self._split == bit:
-            self._mask = 2 * bit - 1
-            self._split = 0

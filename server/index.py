@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 # Resident bytes of a job without its payload (docs/benchmarks.md), and of a bare id with its key.
 JOB_COST: Final = 460
-BARE_COST: Final = 30
+BARE_COST: Final = 32
 # A payload from this size on leaves memory while its job runs; it is read again if the job comes back.
 UNLOADED: Final = 64 * 1024
 # A job whose time is further away (seconds) waits as a bare id.
@@ -95,7 +95,7 @@ class Index:
         self.used = 0  # bytes, of jobs in memory and bare ids, about
         self.jobs: dict[int, Job] = {}
         self.functions: dict[bytes, Function] = {}
-        self.uniques = Uniques()
+        self.uniques = Uniques(self.limit / BARE_COST)
         self.bare = 0  # jobs whose place is a bare id
         self.later = Later()
         self.wall = 0.0  # the latest that is known
@@ -125,10 +125,16 @@ class Index:
 
     # ---- jobs in memory
 
-    def add(self, job: Job) -> None:
-        """A new job."""
+    def add(self, job: Job, key: Key | None) -> None:
+        """A new job, and its unique key."""
         self.jobs[job.id] = job
         self.used += JOB_COST + len(job.data)
+        if key is None:
+            return
+        if job.background and job.function.queues[job.priority].tail is not None:  # it will soon leave memory
+            self.uniques.note(job.function, key, job.id)
+        else:
+            self.uniques.add(key, job)
 
     def remove(self, job: Job) -> None:
         """A job is over."""
@@ -160,8 +166,9 @@ class Index:
     def same(self, function: Function, key: Key) -> Job | None:
         """The live job with this unique key. Raises NotResident."""
         uniques = self.uniques
-        job = uniques.get(function, key)
-        if job is None and uniques.spilled and (ids := uniques.noted(function, key)):
+        if uniques.is_new(function, key):
+            job = None
+        elif (job := uniques.get(function, key)) is None and (ids := uniques.noted(function, key)):
             job = self._noted(function, key, ids)
         if job is None and self.replay is not None:
             self.replay.check(function, key)
@@ -186,13 +193,16 @@ class Index:
         job = self.uniques.any_with(unique)
         if job is not None:
             return job
-        found = [(id_, self.jobs.get(id_)) for id_ in self.uniques.noted_anywhere(unique)]
-        gone = self._absent | self.dead_visitors
-        if missing := [id_ for id_, job in found if job is None and id_ not in gone]:
+        missing = []
+        for id_ in self.uniques.noted_anywhere(unique):
+            job = self.jobs.get(id_)
+            if job is not None and job.unique == unique:
+                return job
+            if job is None and id_ not in self._absent and id_ not in self.dead_visitors:
+                missing.append(id_)
+        if missing or self.replay:
             raise NotResident(missing)
-        if self.replay:
-            raise NotResident
-        return next((job for _, job in found if job is not None and job.unique == unique), None)
+        return None
 
     def look_elsewhere(self, id_: int, *, dead: bool = False) -> None:
         """Raises NotResident for an id, not in `jobs`, that may be that of a row; of a dead job's too if wanted."""
@@ -211,12 +221,26 @@ class Index:
         if tail is None:
             queue.push(job)
             return True
-        tail.append(job.id, len(job.data))
-        queue.tailed += 1
-        self._make_bare(job)
+        self._append((job,), tail, queue)
+        return False
+
+    def place_all(self, queue: JobQueue, jobs: Sequence[Job]) -> int:
+        """Queue jobs of one commit at the end; how many of them can be handed out now?"""
+        tail = queue.tail
+        if self.replay is None and tail is not None:
+            self._append(jobs, tail, queue)
+            return 0
+        if self.replay is None and self.used <= self.limit:
+            queue.push_all(jobs)
+            return len(jobs)
+        return [self.place(queue, job) for job in jobs].count(True)
+
+    def _append(self, jobs: Sequence[Job], tail: Tail, queue: JobQueue) -> None:
+        tail.append([job.id for job in jobs], [len(job.data) for job in jobs])
+        queue.tailed += len(jobs)
+        self._make_bare(jobs)
         if queue.size < self.sizes.page:
             self.want(queue)
-        return False
 
     def _tail_for(self, queue: JobQueue, job: Job) -> Tail | None:
         if self.replay and self.replay.comes_before(queue, job):
@@ -232,24 +256,24 @@ class Index:
     def delay(self, job: Job) -> None:
         """Let a committed job wait for its time."""
         self.later.add(job.id, job.run_at, self.wall)
-        self._make_bare(job, keep=job.run_at - self.wall < FAR and self.used <= self.limit)
+        keep = job.run_at - self.wall < FAR and self.used <= self.limit
+        self._make_bare((job,), keep=keep)
 
-    def _make_bare(self, job: Job, *, keep: bool = False) -> None:
-        """The job's place is its id. It leaves memory, unless it is not in the table or somebody waits for it."""
-        job.tailed = True
-        self.bare += 1
-        self.used += BARE_COST
-        if job.background and job.batch is None and not (keep or job.clients) and self.readable:
-            del self.jobs[job.id]
-            self.used -= JOB_COST + len(job.data)
-            if job.unique:
-                self.uniques.spill(job)
+    def _make_bare(self, jobs: Sequence[Job], *, keep: bool = False) -> None:
+        """The place of each job is its id. It leaves memory, unless it is not in the table or somebody waits for it."""
+        self.bare += len(jobs)
+        self.used += BARE_COST * len(jobs)
+        for job in jobs:
+            job.tailed = True
+        if not keep and self.readable:
+            self._unload([job for job in jobs if job.background and job.batch is None and not job.clients])
 
-    def _unload(self, job: Job) -> None:
-        del self.jobs[job.id]
-        self.used -= JOB_COST + len(job.data)
-        if job.unique:
-            self.uniques.spill(job)
+    def _unload(self, jobs: Sequence[Job]) -> None:
+        own = self.jobs
+        for job in jobs:
+            del own[job.id]
+        self.used -= JOB_COST * len(jobs) + sum([len(job.data) for job in jobs])
+        self.uniques.spill(jobs)
 
     def want(self, queue: JobQueue) -> None:
         """Have the head of the queue filled up, if it runs low and somebody can use it."""
@@ -298,24 +322,21 @@ class Index:
         """Turn jobs from the end of a head into bare ids; False when there is nothing to be had."""
         if queue.loading:  # what is being read goes before these
             return False
-        evicted: list[tuple[int, int]] = []
-        while (
-            len(evicted) < self.sizes.evicted
-            and queue.ready
-            and queue.size > self.sizes.page
-            and self.used > self.limit
-        ):
+        evicted: list[Job] = []
+        over = self.used - self.limit
+        while len(evicted) < self.sizes.evicted and queue.ready and queue.size > self.sizes.page and over > 0:
             job = queue.ready.pop()
             if job.queued:
                 job.queued = False
                 queue.size -= 1
-                evicted.append((job.id, len(job.data)))
-                self._make_bare(job)
+                evicted.append(job)
+                over -= JOB_COST + len(job.data) - BARE_COST
         if not evicted:
             return False
         queue.tail = queue.tail or Tail()
-        queue.tail.put_back(reversed(evicted))
+        queue.tail.put_back([(job.id, len(job.data)) for job in reversed(evicted)])
         queue.tailed += len(evicted)
+        self._make_bare(evicted)
         return True
 
     def bare_ids(self) -> Iterator[int]:
@@ -568,7 +589,7 @@ class Index:
         """A job whose place is a bare id need not be in memory any more."""
         may_go = job.tailed and job.stored and self.readable and not job.clients and job.id not in self._returning
         if may_go and job.id in self.jobs and not self._is_awaited(job):
-            self._unload(job)
+            self._unload((job,))
 
     def _is_awaited(self, job: Job) -> bool:
         """Its id is perhaps on its way to the head of its queue, without its row, since it is here."""

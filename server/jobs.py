@@ -1,6 +1,7 @@
 """Jobs, the queues they wait in, and the functions that own the queues."""
 
 from collections import OrderedDict, deque
+from collections.abc import Sequence
 from heapq import heapify, heappop, heappush
 from typing import TYPE_CHECKING, Final
 
@@ -139,6 +140,13 @@ class JobQueue:
         job.queued = True
         self.ready.append(job)
         self.size += 1
+
+    def push_all(self, jobs: Sequence[Job]) -> None:
+        """Queue new jobs."""
+        for job in jobs:
+            job.queued = True
+        self.ready.extend(jobs)
+        self.size += len(jobs)
 
     def give_back(self, job: Job) -> None:
         """Queue a job that had been handed out, before all that have not."""

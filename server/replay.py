@@ -93,7 +93,7 @@ class Replay:
                 queue = function.queues[priority]
                 if queue.tail is None:
                     queue.tail = Tail()
-                queue.tail.append(id_, size)
+                queue.tail.append((id_,), (size,))
                 queue.tailed += 1
                 touched[queue] = None
             if unique:

@@ -2,11 +2,11 @@
 
 from array import array
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import accumulate
 from typing import Final
 
-# Ids in one piece. Pieces are given back one by one; a queue that is shorter than this has one of its own length.
+# Ids in one piece, and at most a batch more. Pieces are given back one by one; a shorter queue has one of its own length.
 PIECE: Final = 8192
 
 Piece = tuple["array[int]", "array[int]"]
@@ -25,15 +25,14 @@ class Tail:
     def __len__(self) -> int:
         return self._size
 
-    def append(self, id_: int, size: int) -> None:
+    def append(self, ids: Sequence[int], sizes: Sequence[int]) -> None:
         """Add at the end."""
         pieces = self._pieces
         if not pieces or len(pieces[-1][0]) >= PIECE:
             pieces.append((array("q"), array("I")))
-        ids, sizes = pieces[-1]
-        ids.append(id_)
-        sizes.append(size)
-        self._size += 1
+        pieces[-1][0].extend(ids)
+        pieces[-1][1].extend(sizes)
+        self._size += len(ids)
 
     def extend(self, other: "Tail") -> None:
         """Add all of another."""

@@ -5,24 +5,35 @@ with the same hash, so a hit is confirmed by the row.
 """
 
 from collections.abc import Iterator, Sequence
+from math import inf
 
 from gearmand_py.server.compact import CompactMap
 from gearmand_py.server.jobs import Function, Job
+from gearmand_py.storage.base import BY_PAYLOAD
 
 Key = bytes | tuple[bytes]
 
 
 class Uniques:
-    """Who has which key."""
+    """Who has which key. Room is made for so many keys of bare ids as are `expected`."""
 
     __slots__ = ("_hashes", "_jobs", "_names", "spilled")
 
-    def __init__(self) -> None:
+    def __init__(self, expected: float = inf) -> None:
         # Few keys are in use by several functions: these have a dict of their jobs.
         self._jobs: dict[Key, Job | dict[Function, Job]] = {}
-        self._hashes = CompactMap()
+        self._hashes = CompactMap(expected)
         self._names: set[bytes] = set()  # of functions with hashes, since there were none
         self.spilled = 0  # hashes
+
+    def is_new(self, function: Function, key: Key) -> bool:
+        """No job, in memory or not, has the key for sure. As is so for nearly all keys, and quickly told."""
+        if key in self._jobs:
+            return False
+        if not self.spilled:
+            return True
+        hashes = self._hashes
+        return not hashes.heads[(hash(function.name) ^ hash(key)) & hashes.mask]
 
     # ---- jobs in memory
 
@@ -67,39 +78,35 @@ class Uniques:
     # ---- bare ids
 
     def note(self, function: Function, key: Key, id_: int) -> None:
-        """A bare id has the key."""
-        self._hashes.add(hash((function.name, key)), id_)
+        """A bare id, or what will be one soon, has the key."""
+        self._hashes.add(hash(function.name) ^ hash(key), id_)
         self._names.add(function.name)
         self.spilled += 1
 
-    def spill(self, job: Job) -> None:
-        """The job leaves memory, and its key, if it has it, goes to its bare id."""
-        unique = job.unique
-        if self._jobs.get(unique) is job:  # as nearly all; written out, since it is done for each job of a backlog
-            del self._jobs[unique]
-            name = job.function.name
-            self._hashes.add(hash((name, unique)), job.id)
-            self._names.add(name)
-            self.spilled += 1
-            return
-        key = job.coalesce_key
-        if key is not None and self.discard(key, job):
-            self.note(job.function, key, job.id)
+    def spill(self, jobs: Sequence[Job]) -> None:
+        """Jobs leave memory, and the keys of those that have theirs go to their bare ids."""
+        own = self._jobs
+        for job in jobs:
+            if job.unique not in own and job.unique != BY_PAYLOAD:  # it has none, or it is noted
+                continue
+            key = job.coalesce_key
+            if key is not None and self.discard(key, job):
+                self.note(job.function, key, job.id)
 
     def strike(self, function: Function, key: Key, id_: int) -> None:
         """A bare id has the key no more."""
-        self.spilled -= self._hashes.discard(hash((function.name, key)), id_)
+        self.spilled -= self._hashes.discard(hash(function.name) ^ hash(key), id_)
         if not self.spilled:
             self._names.clear()
 
     def noted(self, function: Function, key: Key) -> Sequence[int]:
         """Bare ids that may have the key."""
-        return self._hashes.get(hash((function.name, key)))
+        return self._hashes.get(hash(function.name) ^ hash(key))
 
     def noted_anywhere(self, key: Key) -> Iterator[int]:
         """The same whatever the function: the functions that have had bare ids are asked one by one."""
         for name in self._names:
-            yield from self._hashes.get(hash((name, key)))
+            yield from self._hashes.get(hash(name) ^ hash(key))
 
     def __len__(self) -> int:
         """Keys of jobs in memory; one that several functions use counts once."""

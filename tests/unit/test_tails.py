@@ -17,7 +17,7 @@ SIZES: Final = st.integers(0, 100)
 def tail_of(*ids: int, size: int = 1) -> Tail:
     tail = Tail()
     for id_ in ids:
-        tail.append(id_, size)
+        tail.append([id_], [size])
     return tail
 
 
@@ -60,7 +60,7 @@ def test_a_payload_larger_than_a_page_is_taken_alone() -> None:
 def test_what_is_put_back_comes_first() -> None:
     tail = tail_of(*range(PIECE + 3))
     page = tail.take(PIECE + 1, 10**9)
-    tail.append(PIECE + 3, 1)
+    tail.append([PIECE + 3], [1])
     tail.put_back(page)
 
     assert list(tail) == list(range(PIECE + 4))
@@ -72,15 +72,15 @@ def test_another_tail_goes_behind() -> None:
     taken(front, 1)
     taken(back, 1)
     front.extend(back)
-    front.append(7, 1)
+    front.append([7], [1])
 
     assert taken(front, 10) == [2, 3, 5, 6, 7]
 
 
 def test_sizes_are_kept() -> None:
     tail = Tail()
-    tail.append(1, 2**32 - 1)
-    tail.append(2, 0)
+    tail.append([1], [2**32 - 1])
+    tail.append([2], [0])
 
     assert tail.take(2, 2**40) == [(1, 2**32 - 1), (2, 0)]
 
@@ -108,7 +108,7 @@ def held(tail: Tail) -> int:
 def test_a_page_is_as_long_as_it_may_be(entries: list[tuple[int, int]], count: int, most_bytes: int) -> None:
     tail = Tail()
     for id_, size in entries:
-        tail.append(id_, size)
+        tail.append([id_], [size])
 
     page = tail.take(count, most_bytes)
 
@@ -138,14 +138,14 @@ class TailMachine(RuleBasedStateMachine):
     @rule(sizes=st.lists(SIZES, max_size=5), times=st.sampled_from([1, 1, 1, PIECE // 2]))
     def append(self, sizes: list[int], times: int) -> None:
         for id_, size in self.entries(sizes * times):
-            self.tail.append(id_, size)
+            self.tail.append([id_], [size])
             self.model.append((id_, size))
 
     @rule(sizes=st.lists(SIZES, max_size=5))
     def extend(self, sizes: list[int]) -> None:
         other = Tail()
         for id_, size in (entries := self.entries(sizes)):
-            other.append(id_, size)
+            other.append([id_], [size])
         self.tail.extend(other)
         self.model += entries
 
