@@ -73,7 +73,7 @@ def packages(image: str) -> dict[str, str]:
     """What is installed in the image beside gearmand-py, by its name as a lock file has it."""
     script = "import importlib.metadata as m; [print(d.name, d.version) for d in m.distributions(path=[sys.path[-1]])]"
     lines = inside(image, f'python -c "import sys; {script}"').splitlines()
-    found = {canonicalize_name(name): version for name, version in map(str.split, lines)}
+    found: dict[str, str] = {canonicalize_name(name): version for name, version in map(str.split, lines)}
     del found["gearmand-py"]
     return found
 
