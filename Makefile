@@ -54,8 +54,8 @@ lock: setup ## the newest dependencies that pyproject.toml allows, with their ha
 # --strict: what the service does not know is an error. Without it all would be well where the service says nothing.
 audit: setup ## what is known against the locked dependencies; asks PyPI, or ARGS="--vulnerability-service osv"
 	@for lock in requirements.lock requirements-image.lock; do \
-	  echo "$$lock:"; $(BIN)/pip-audit --strict --require-hashes --disable-pip --requirement $$lock $(ARGS) || exit; \
-	done
+	  echo "$$lock:"; $(BIN)/pip-audit --strict --require-hashes --disable-pip --requirement $$lock $(ARGS) || failed=1; \
+	done; exit $${failed:-0}
 
 sbom: setup ## the bill of materials of the locked dependencies, CycloneDX, into dist/
 	mkdir -p dist

@@ -1,37 +1,23 @@
 """`make sbom`: the bill of materials of what is locked."""
 
 import json
-import shutil
-import subprocess
-import sys
 from importlib.metadata import metadata, version
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.harness.tools import need
-from tests.supply.locks import ROOT, read_lock
-
-MADE_FROM = ("Makefile", "pyproject.toml", "requirements.lock")
+from tests.supply.locks import read_lock
+from tests.supply.making import make
 
 
 @pytest.fixture(scope="module")
 def bill(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """Made in a directory of its own, by the Makefile."""
     folder = tmp_path_factory.mktemp("bill")
-    for name in MADE_FROM:
-        shutil.copy(ROOT / name, folder)
-    make(folder, "sbom")
+    done = make(folder, "sbom")
+    assert done.returncode == 0, done.stderr
     found: dict[str, Any] = json.loads((folder / "dist" / "gearmand-py.cdx.json").read_text())
     return found
-
-
-def make(folder: Path, target: str) -> None:
-    """Have make succeed, with the environment that runs the tests."""
-    command = [need("make"), "--old-file=setup", f"VENV={sys.prefix}", target]
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, timeout=120)
-    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_it_is_of_this_project(bill: dict[str, Any]) -> None:
