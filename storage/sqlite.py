@@ -81,7 +81,8 @@ class SqliteStorage(SqlStorage):
 
     def make_engine(self) -> AsyncEngine:
         """Transactions are begun and ended in our own words, so the driver is told to leave them alone."""
-        engine = create_async_engine(self.url, poolclass=NullPool, connect_args={"isolation_level": None})
+        ours = {"isolation_level": None}
+        engine = create_async_engine(self.url, poolclass=NullPool, connect_args=ours, hide_parameters=True)
         event.listen(engine.sync_engine, "connect", self._set_pragmas)
         return engine
 
