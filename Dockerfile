@@ -7,21 +7,27 @@
 # are given. The variables of the image artefactual/gearmand are taken too. Give --port as GEARMAND_PORT, so that the
 # health check finds it. --network host is for the build alone, where the package index may be reached from the host
 # only.
+#
+# What is installed is what requirements.lock has the hashes of, in wheels alone: whatever builds itself from source
+# would fetch tools that no hash holds. `--build-arg BASE=python:3.13-slim@sha256:...` holds the base as well.
 ARG BASE=python:3.13-slim
 
 FROM ${BASE} AS build
 WORKDIR /build
-ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1 PIP_ROOT_USER_ACTION=ignore
-# No pip in the environment that is shipped: the base image's installs into it.
-RUN python -m venv --without-pip /opt/gearmand-py
+ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1 PIP_ROOT_USER_ACTION=ignore \
+    PIP_ONLY_BINARY=:all: PIP_REQUIRE_HASHES=1
+# No pip in the environments: the base image's installs into them. The first is shipped.
+RUN python -m venv --without-pip /opt/gearmand-py \
+ && python -m venv --without-pip tools
 # The dependencies are a layer of their own, so that a change of the code does not fetch them again.
-COPY pyproject.toml ./
-RUN python -c 'import sys, tomllib; print(*tomllib.load(sys.stdin.buffer)["project"]["dependencies"], sep="\n")' \
-      <pyproject.toml >requirements.txt \
- && pip --python /opt/gearmand-py/bin/python install --requirement requirements.txt
+COPY requirements.lock requirements-image.lock ./
+RUN pip --python /opt/gearmand-py/bin/python install --requirement requirements.lock \
+ && pip --python tools/bin/python install --requirement requirements-image.lock
 COPY . ./
-RUN pip wheel --no-deps --wheel-dir dist . \
- && pip --python /opt/gearmand-py/bin/python install --no-deps dist/*.whl
+RUN tools/bin/hatchling build --target wheel \
+ && PIP_REQUIRE_HASHES=0 pip --python /opt/gearmand-py/bin/python install --no-deps dist/*.whl \
+ && tools/bin/cyclonedx-py environment --pyproject pyproject.toml --output-reproducible \
+      --output-file sbom.cdx.json /opt/gearmand-py/bin/python
 
 FROM ${BASE}
 LABEL org.opencontainers.image.title=gearmand-py
@@ -29,11 +35,14 @@ LABEL org.opencontainers.image.description="A durable job queue server that spea
 acknowledged means committed."
 LABEL org.opencontainers.image.version=0.1.0
 LABEL org.opencontainers.image.licenses=MIT
-# The number is what volumes remember, so it never changes.
-RUN groupadd --gid 10001 gearmand \
+# Nothing is installed here any more. The user's number is what volumes remember, so it never changes.
+RUN find / -xdev '(' -path '*-packages/pip' -o -path '*-packages/pip-*.dist-info' -o -path '*/python3*/ensurepip' \
+      -o -name 'pip-*.whl' -o -path '*/bin/pip*' ')' -prune -exec rm -r '{}' + \
+ && groupadd --gid 10001 gearmand \
  && useradd --uid 10001 --gid 10001 --home-dir /var/lib/gearmand-py --no-create-home --shell /bin/false gearmand \
  && install -d -m 0700 -o gearmand -g gearmand /var/lib/gearmand-py
 COPY --from=build /opt/gearmand-py /opt/gearmand-py
+COPY --from=build /build/sbom.cdx.json /usr/share/gearmand-py/
 COPY --chmod=0755 docker-entrypoint.sh /usr/local/bin/
 ENV PATH=/opt/gearmand-py/bin:$PATH \
     STATE_DIRECTORY=/var/lib/gearmand-py \

@@ -3,10 +3,12 @@ PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 ARGS   ?=
+# Of the image; with a digest behind it nothing else is taken: python:3.13-slim@sha256:...
+BASE   ?= python:3.13-slim
 # Test processes. Most of a test's time is spent waiting.
 JOBS   ?= 2
 
-.PHONY: help setup run test lint format docs wheel image test-crash test-outages test-properties test-import test-containers bench churn scale microbench profile clean
+.PHONY: help setup run test lint format docs lock audit sbom wheel image test-crash test-outages test-properties test-import test-containers bench churn scale microbench profile clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 18
@@ -41,6 +43,25 @@ format: setup ## put the code in shape
 docs: setup ## make docs/options.md anew from the declarations
 	$(BIN)/python docs/generate.py
 
+# For every platform, and from this Python on, whoever runs it.
+COMPILE := UV_CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/uv pip compile --no-config --quiet --upgrade --universal \
+  --python-version 3.11 --generate-hashes --default-index https://pypi.org/simple
+
+lock: setup ## the newest dependencies that pyproject.toml allows, with their hashes, into requirements*.lock
+	$(COMPILE) pyproject.toml --output-file requirements.lock
+	$(COMPILE) --group image --output-file requirements-image.lock
+
+# --strict: what the service does not know is an error. Without it all would be well where the service says nothing.
+audit: setup ## what is known against the locked dependencies; asks PyPI, or ARGS="--vulnerability-service osv"
+	@for lock in requirements.lock requirements-image.lock; do \
+	  echo "$$lock:"; $(BIN)/pip-audit --strict --require-hashes --disable-pip --requirement $$lock $(ARGS) || failed=1; \
+	done; exit $${failed:-0}
+
+sbom: setup ## the bill of materials of the locked dependencies, CycloneDX, into dist/
+	mkdir -p dist
+	$(BIN)/cyclonedx-py requirements requirements.lock --pyproject pyproject.toml --output-reproducible \
+	  --output-file dist/gearmand-py.cdx.json
+
 wheel: setup ## build sdist and wheel, show what is in the wheel, try it in an environment of its own
 	rm -rf dist build/wheel-venv
 	$(BIN)/python -m build --quiet
@@ -51,7 +72,7 @@ wheel: setup ## build sdist and wheel, show what is in the wheel, try it in an e
 	cd build && wheel-venv/bin/gearmand-py migrate --sql >/dev/null
 
 image: ## the container image, gearmand-py; docker compose up builds it by itself
-	docker build --network host --tag gearmand-py .
+	docker build --network host --build-arg BASE=$(BASE) --tag gearmand-py .
 
 test-crash: setup ## kill -9 under load, ROUNDS=30 times
 	CRASH_ROUNDS=$(or $(ROUNDS),30) $(BIN)/python -m pytest tests/crash $(ARGS)

@@ -144,7 +144,7 @@ class NetworkedStorage(SqlStorage):
     def make_engine(self) -> AsyncEngine:
         """An engine whose connections are made by `_connect_driver`."""
         arguments = {"async_creator_fn": self._connect, **self.connect_arguments()}
-        return create_async_engine(self.url, poolclass=NullPool, connect_args=arguments)
+        return create_async_engine(self.url, poolclass=NullPool, connect_args=arguments, hide_parameters=True)
 
     async def _connect(self, **options: Any) -> Any:
         password = self._password()

@@ -3,7 +3,7 @@
 import os
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from functools import partial
 from itertools import chain
 from pathlib import Path
@@ -81,7 +81,8 @@ class SqliteStorage(SqlStorage):
 
     def make_engine(self) -> AsyncEngine:
         """Transactions are begun and ended in our own words, so the driver is told to leave them alone."""
-        engine = create_async_engine(self.url, poolclass=NullPool, connect_args={"isolation_level": None})
+        ours = {"isolation_level": None}
+        engine = create_async_engine(self.url, poolclass=NullPool, connect_args=ours, hide_parameters=True)
         event.listen(engine.sync_engine, "connect", self._set_pragmas)
         return engine
 
@@ -100,6 +101,7 @@ class SqliteStorage(SqlStorage):
         """Take the file for this server alone and connect. Raises StorageError."""
         self._check_path()
         self._lock.acquire()
+        self._make_private()
         await super().open()
 
     async def look(self) -> AsyncConnection:
@@ -110,10 +112,13 @@ class SqliteStorage(SqlStorage):
         return await super().look()
 
     def _check_path(self) -> None:
-        try:
+        with told_of(self.path):
             check_path(self.path)
-        except OSError as error:
-            raise StorageError(f"cannot use {self.path}: {error.strerror}: {remedy(error)}") from error
+
+    def _make_private(self) -> None:
+        """Make a file that is not there: SQLite would let everybody read it. Its log and index take its mode."""
+        with told_of(self.path), suppress(FileExistsError):
+            os.close(os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
 
     async def connection(self) -> AsyncConnection:
         """The held connection; a new one notes which file it has open."""
@@ -271,6 +276,15 @@ def file_of(url: URL) -> Path:
         return Path(url.database).expanduser().resolve()
     except (OSError, RuntimeError, ValueError) as error:  # no home, a circle of links, a NUL
         raise StorageError(f"{url} does not name a file: {error}; {wanted}") from error
+
+
+@contextmanager
+def told_of(path: Path) -> Iterator[None]:
+    """What the system has against a path, in an operator's words."""
+    try:
+        yield
+    except OSError as error:
+        raise StorageError(f"cannot use {path}: {error.strerror}: {remedy(error)}") from error
 
 
 def check_path(path: Path) -> None:

@@ -120,6 +120,15 @@ def test_a_file_that_is_no_socket_is_left_alone(gearmand_py: GearmandPy, tmp_pat
     assert (tmp_path / "precious").read_text() == "x"
 
 
+@pytest.mark.parametrize(("umask", "mode"), [("022", 0o755), ("077", 0o700), ("007", 0o770)])
+def test_the_umask_says_who_may_connect(gearmand_py: GearmandPy, tmp_path: Path, umask: str, mode: int) -> None:
+    """To connect takes the right to write."""
+    path = tmp_path / "g.sock"
+    under_umask = ("sh", "-c", f'umask {umask}; exec "$@"', "sh")
+    addresses(gearmand_py.start(*NO_STORE, "-L", str(path), prefix=under_umask))
+    assert path.stat().st_mode & 0o777 == mode
+
+
 def test_a_path_that_cannot_be(gearmand_py: GearmandPy, tmp_path: Path) -> None:
     for path in (f"{tmp_path}/{'x' * 200}", f"{tmp_path}/no/such/directory/g.sock"):
         ended = gearmand_py.run(*NO_STORE, "-L", path)

@@ -17,6 +17,28 @@ from tests.harness.server import COMMAND, HOST
 from tests.harness.tools import need
 
 UNITS: Final = Path(__file__).parents[2] / "systemd"
+# What the unit takes away, whatever the sum below says.
+TAKEN_AWAY: Final = {
+    "CapabilityBoundingSet": "",
+    "LimitCORE": "0",
+    "MemoryDenyWriteExecute": "yes",
+    "NoNewPrivileges": "yes",
+    "PrivateDevices": "yes",
+    "PrivateTmp": "yes",
+    "PrivateUsers": "yes",
+    "ProtectHome": "yes",
+    "ProtectKernelModules": "yes",
+    "ProtectKernelTunables": "yes",
+    "ProtectSystem": "strict",
+    "RestrictAddressFamilies": "AF_INET AF_INET6 AF_UNIX",
+    "RestrictNamespaces": "yes",
+    "RestrictSUIDSGID": "yes",
+    "StateDirectoryMode": "0700",
+    "SystemCallArchitectures": "native",
+    "UMask": "0077",
+    "User": "gearmand-py",
+}
+SYSTEM_CALLS: Final = ["@system-service", "~@privileged @resources", "prlimit64 setrlimit"]
 WORST_EXPOSURE: Final = 2.0  # of 10; systemd calls up to 2 "OK" and an ordinary service "UNSAFE"
 
 
@@ -78,6 +100,13 @@ def run(*command: str) -> str:
 def test_the_units_have_no_mistakes(units: Path) -> None:
     both = (str(units / "gearmand-py.service"), str(units / "gearmand-py.socket"))
     assert run(need("systemd-analyze"), "verify", "--man=no", *both) == ""
+
+
+def test_what_the_service_may_not() -> None:
+    lines = [line.partition("=") for line in (UNITS / "gearmand-py.service").read_text().splitlines()]
+    said = {name: value for name, _, value in lines}
+    assert said == said | TAKEN_AWAY
+    assert [value for name, _, value in lines if name == "SystemCallFilter"] == SYSTEM_CALLS
 
 
 def test_the_service_is_locked_in(units: Path) -> None:

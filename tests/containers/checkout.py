@@ -18,6 +18,8 @@ FILES: Final = (
     "docker-compose.yml",
     "docker-entrypoint.sh",
     "pyproject.toml",
+    "requirements-image.lock",
+    "requirements.lock",
 )
 PACKAGES: Final = ("migrations", "server", "storage")
 BUILD_SECONDS: Final = 600.0

@@ -80,6 +80,9 @@ def test_a_server_may_do_little(kind: str, declared: dict[str, Any]) -> None:
     assert service["read_only"]
     assert service["cap_drop"] == ["ALL"]
     assert service["security_opt"] == ["no-new-privileges:true"]
+    assert not {"privileged", "cap_add", "devices", "pid", "ipc", "network_mode"} & {
+        name for name, value in service.items() if value
+    }
     assert service["restart"] == "unless-stopped"
 
 
@@ -109,6 +112,15 @@ def test_the_services_can_be_built(services: Services) -> None:
 def test_both_of_a_pair_are_healthy(kind: str, services: Services) -> None:
     states = services.states()
     assert [states[name]["Health"] for name in (SERVICES[kind], DATABASES[kind])] == ["healthy", "healthy"]
+
+
+@pytest.mark.parametrize("kind", SERVERS)
+def test_a_server_has_no_privileges_and_dumps_no_core(kind: str, services: Services) -> None:
+    looked_at = services.compose("exec", SERVICES[kind], "cat", "/proc/1/status", "/proc/1/limits")
+    assert re.search(r"^Uid:\t10001\t10001\t10001\t10001$", looked_at, re.MULTILINE)
+    assert re.findall(r"^Cap\w+:\t(\w+)$", looked_at, re.MULTILINE) == ["0" * 16] * 5
+    assert re.search(r"^NoNewPrivs:\t1$", looked_at, re.MULTILINE)
+    assert re.search(r"^Max core file size +0 +0 ", looked_at, re.MULTILINE)
 
 
 @pytest.mark.parametrize("kind", SERVERS)

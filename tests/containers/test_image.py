@@ -1,14 +1,25 @@
 """What is in the image, and what is not."""
 
+import json
 import shutil
 from importlib.metadata import metadata, version
 from pathlib import Path
 from typing import Final
 
+from packaging.utils import canonicalize_name
+
 from tests.containers.checkout import FILES, PACKAGES
 from tests.containers.engine import docker, image_config
+from tests.supply.locks import read_lock
 
 OWN_MEGABYTES: Final = 110  # beside the base image; 86 when it was made
+# What a marker of a lock file may ask, answered in the image.
+MARKERS: Final = (
+    "import json, os, platform as p, sys; print(json.dumps({'implementation_name': sys.implementation.name, "
+    "'os_name': os.name, 'platform_machine': p.machine(), 'platform_python_implementation': "
+    "p.python_implementation(), 'python_full_version': p.python_version(), "
+    "'python_version': '.'.join(p.python_version_tuple()[:2]), 'sys_platform': sys.platform}))"
+)
 BUILD_TOOLS: Final = ("cc", "gcc", "g++", "make", "ld", "git")
 
 
@@ -47,7 +58,40 @@ def test_what_it_tells_of_itself(image: str) -> None:
 def test_it_is_small_and_has_no_tools_to_build_with(image: str) -> None:
     assert int(inside(image, "du -sm /opt/gearmand-py | cut -f1")) <= OWN_MEGABYTES
     assert inside(image, f"command -v {' '.join(BUILD_TOOLS)} || true") == ""
-    assert inside(image, "ls /build /opt/gearmand-py/bin/pip* 2>/dev/null || true") == ""
+    assert inside(image, "ls /build 2>/dev/null || true") == ""
+
+
+def test_it_cannot_install_anything(image: str) -> None:
+    assert inside(image, "find / -xdev -name 'pip*' -path '*/bin/*' -o -xdev -name 'pip-*' 2>/dev/null || true") == ""
+    for python in ("/opt/gearmand-py/bin/python", "python3"):
+        for module in ("pip", "ensurepip"):
+            found = f"import importlib.util as u; print(u.find_spec('{module}'))"
+            assert inside(image, f'{python} -c "{found}"') == "None"
+
+
+def packages(image: str) -> dict[str, str]:
+    """What is installed in the image beside gearmand-py, by its name as a lock file has it."""
+    script = "import importlib.metadata as m; [print(d.name, d.version) for d in m.distributions(path=[sys.path[-1]])]"
+    lines = inside(image, f'python -c "import sys; {script}"').splitlines()
+    found: dict[str, str] = {canonicalize_name(name): version for name, version in map(str.split, lines)}
+    del found["gearmand-py"]
+    return found
+
+
+def test_it_has_what_is_locked_and_nothing_else(image: str) -> None:
+    environment = json.loads(inside(image, f'python -c "{MARKERS}"'))
+    locked = read_lock("requirements.lock")
+    assert packages(image) == {
+        one.name: one.version for one in locked if one.marker is None or one.marker.evaluate(environment)
+    }
+
+
+def test_its_bill_of_materials_is_of_what_it_has(image: str) -> None:
+    bill = json.loads(inside(image, "cat /usr/share/gearmand-py/sbom.cdx.json"))
+    named = {canonicalize_name(part["name"]): part["version"] for part in bill["components"]}
+    assert named == packages(image)
+    about = bill["metadata"]["component"]
+    assert (about["name"], about["version"]) == ("gearmand-py", version("gearmand-py"))
 
 
 def test_its_command_is_ours(image: str) -> None:
@@ -63,6 +107,5 @@ def test_only_what_the_wheel_is_made_from_is_sent_to_the_engine(checkout: Path, 
         (folder / name).write_text("not for others")
     docker("build", "--output=../sent", "--file=-", ".", at=folder, stdin="FROM scratch\nCOPY . /\n").output()
     sent = {path.name for path in (tmp_path / "sent").iterdir()}
-    assert sent == {"LICENSE", "README.md", "docker-entrypoint.sh", "pyproject.toml", *PACKAGES}
-    assert sent < {*FILES, *PACKAGES}
+    assert sent == {*FILES, *PACKAGES} - {".dockerignore", "Dockerfile", "docker-compose.yml"}
     assert not list((tmp_path / "sent").glob("**/__pycache__/*"))

@@ -7,7 +7,7 @@ from typing import Final
 
 ROOT: Final = Path(__file__).parents[2]
 README: Final = ROOT / "README.md"
-PAGES: Final = [README, *sorted((ROOT / "docs").glob("*.md"))]
+PAGES: Final = [README, ROOT / "SECURITY.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 FENCED: Final = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 INDENTED: Final = re.compile(r"(?<=\n\n)(?: {4}.*\n)+")

@@ -140,6 +140,36 @@ async def test_a_storage_that_failed_to_open_lets_go_of_the_file(file: Path) -> 
         pass
 
 
+# ---- who may read it
+
+
+@pytest.fixture
+def generous_umask() -> Iterator[None]:
+    """New files may be read and written by all, unless their maker says otherwise."""
+    before = os.umask(0)
+    yield
+    os.umask(before)
+
+
+@pytest.mark.usefixtures("generous_umask")
+async def test_payloads_are_for_nobody_elses_eyes(file: Path) -> None:
+    async with stored_in(file) as storage:
+        await upgrade(storage.engine)
+        await storage.commit(insert(job(1)))
+        modes = {path.name.removeprefix(file.name): path.stat().st_mode & 0o777 for path in file.parent.iterdir()}
+    assert modes == dict.fromkeys(("", "-wal", "-shm", ".lock", ".reserve"), 0o600)
+
+
+@pytest.mark.usefixtures("generous_umask")
+async def test_a_mode_that_somebody_gave_stays(file: Path) -> None:
+    file.touch()
+    file.chmod(0o640)
+    async with stored_in(file) as storage:
+        await upgrade(storage.engine)
+        await storage.commit(insert(job(1)))
+        assert {path.stat().st_mode & 0o777 for path in (file, Path(f"{file}-wal"))} == {0o640}
+
+
 # ---- what cannot be opened
 
 

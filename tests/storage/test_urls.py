@@ -35,6 +35,12 @@ FORMS: Final = {
 }
 
 
+@pytest.mark.parametrize("url", ["sqlite:////tmp/q.db", "postgresql://u@h/d", "mysql://u@h/d", "mariadb://u@h/d"])
+def test_what_a_statement_is_given_is_in_no_error(url: str) -> None:
+    """It may be a payload, and errors are logged."""
+    assert storage_for(url).engine.sync_engine.hide_parameters
+
+
 @pytest.mark.parametrize(("name", "driver"), FORMS.items())
 def test_each_form_has_its_driver(name: str, driver: str) -> None:
     assert parse(f"{name}://user@host/queue").drivername == driver
