@@ -22,6 +22,7 @@ from gearmand_py.storage.base import RUN_AT_ONCE, Payload
 Handler = Callable[[Peer, bytes], None]
 
 MAX_CLIENT_ID = 127  # as the C server cuts it
+AUTH = b"auth:"  # what a secret follows (guard.py)
 ZERO = b"0"
 # Larger numbers count as these: a time that floats still tell from its neighbours, and some thousand years.
 MAX_RUN_AT = 1 << 53
@@ -142,12 +143,12 @@ class Dispatch:
     def get_status(self, peer: Peer, body: bytes) -> None:
         """Is the job known, does it run, how far is it?"""
         handle = only_argument(body)
-        peer.tail.append(response(packets.STATUS_RES, handle, *state_of(self.broker.find(handle))))
+        peer.tail.append(response(packets.STATUS_RES, handle, *state_of(seen(peer, self.broker.find(handle)))))
 
     def get_status_unique(self, peer: Peer, body: bytes) -> None:
         """The same by unique key; the function is ignored, as in the C server."""
         unique = only_argument(body)
-        job = self.broker.find_unique(unique)
+        job = seen(peer, self.broker.find_unique(unique))
         waiting = b"%d" % len(job.clients or ()) if job else ZERO
         peer.tail.append(response(packets.STATUS_RES_UNIQUE, unique, *state_of(job), waiting))
 
@@ -181,7 +182,9 @@ class Dispatch:
         self.broker.forget_abilities(peer)
 
     def set_client_id(self, peer: Peer, body: bytes) -> None:
-        """What `workers` shows of the peer."""
+        """What `workers` shows of the peer; never a secret that stands before it."""
+        if body[: len(AUTH)].lower() == AUTH:
+            body = body.partition(b" ")[2]
         peer.client_id = body[:MAX_CLIENT_ID].rstrip(b"\0")
 
     def pre_sleep(self, peer: Peer, _body: bytes) -> None:
@@ -366,6 +369,11 @@ def number(text: bytes, highest: int) -> int | None:
     if not digits or digits.startswith(b"-"):
         return 0
     return highest if len(digits) > len(str(highest)) else min(int(digits), highest)
+
+
+def seen(peer: Peer, job: Job | None) -> Job | None:
+    """The job, if the peer may be told of it: another is as good as unknown."""
+    return job if job is None or peer.rights.sees(job.function.name) else None
 
 
 def state_of(job: Job | None) -> tuple[bytes, bytes, bytes, bytes]:
