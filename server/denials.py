@@ -30,10 +30,10 @@ class Denials:
         self._left_out = 0
 
     def __call__(self, peer: Peer, what: str) -> None:
-        """A peer was denied something."""
+        """A peer was denied something: `what` it did, or may not do."""
         now = self._loop.time()
         if self._of_one.take(peer.address, now) and self._of_all.take("", now):
-            log.warning("denied: %s may not %s; %s", described(peer), what, rules_of(peer))
+            log.warning("denied: %s %s; %s", described(peer), what, rules_of(peer))
             return
         if not self._left_out:
             self._loop.call_later(SUM_UP, self._sum_up)

@@ -59,7 +59,7 @@ class Guard:
         rights = self.access.rights(peer.address, peer.certificate, peer.secrets)
         peer.rights = rights or NOTHING
         if rights is None:
-            self._tell(peer, "connect")
+            self._tell(peer, "may not connect")
             raise Expelled(packets.error("NOT_ALLOWED", "No access rule is for this address and certificate"))
 
     def judge_anew(self, access: Access) -> list[tuple[Peer, bytes]]:
@@ -80,7 +80,7 @@ class Guard:
         return expelled
 
     def _deny(self, peer: Peer, what: str) -> RequestError:
-        self._tell(peer, what)
+        self._tell(peer, f"may not {what}")
         return RequestError("NOT_ALLOWED", f"You may not {what}: no access rule allows it")
 
     # ---- packets
@@ -161,7 +161,7 @@ class Guard:
         """A peer shows a secret, and has the rights it gives; else why not. Raises Expelled after some wrong ones."""
         site, now = site_of(peer.address), self._broker.now
         if not self._tries.left(site, now):
-            self._tell(peer, "try another secret")
+            self._tell(peer, "may not try another secret yet")
             raise Expelled(answer("NOT_ALLOWED", "Too many wrong secrets from this address: wait some seconds"))
         digest = self.access.digest(peer.address, peer.certificate, secret)
         if digest is not None:
@@ -169,7 +169,7 @@ class Guard:
             self.admit(peer)
             return None
         self._tries.take(site, now)
-        self._tell(peer, "have the rights of a wrong secret")
+        self._tell(peer, "showed a wrong secret")
         peer.wrong_secrets += 1
         if peer.wrong_secrets >= WRONG_SECRETS:
             raise Expelled(answer("NOT_ALLOWED", "Wrong secret; the connection is closed"))
