@@ -68,8 +68,6 @@ async def serve(settings: Settings, listening: list[socket.socket], is_up: Calla
     manager.keep_alive()
     addresses = ", ".join(addresses_of(listening))
     access = read_access(Path(settings.access_file)) if settings.access_file else None
-    if access is None and (exposed := ", ".join(open_addresses(listening))):
-        log.warning(UNPROTECTED, exposed)
     storage = storage_of(settings)
     try:
         server = await unless(orders.stop, get_ready(settings, storage, listening, orders, access))
@@ -99,6 +97,8 @@ async def get_ready(
         await prepare_schema(settings, storage)
     for line in (*await storage.advice(), *await unimported(settings, storage)):
         log.warning("%s", line)
+    if access is None and (exposed := ", ".join(open_addresses(listening))):
+        log.warning(UNPROTECTED, exposed)
     return await start(settings, storage, listening, orders, access)
 
 
