@@ -137,7 +137,7 @@ def right_network(text: str) -> str:
 def level_of(word: Any) -> Level:
     """Raises Wrong."""
     levels = {own: level for level in Level if (own := level.name.lower())}
-    if word not in levels:
+    if not isinstance(word, str) or word not in levels:
         raise Wrong(f"admin takes one of {', '.join(levels)}")
     return levels[word]
 

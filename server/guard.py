@@ -115,13 +115,13 @@ class Guard:
         return can_do
 
     def option(self, peer: Peer, body: bytes) -> None:
-        """OPTION_REQ `auth:SECRET`; what is set is called `auth`, so that the secret is not sent back."""
+        """OPTION_REQ `auth:SECRET`; it comes back as it is, since clients compare."""
         if not is_auth(body):
             self._dispatch.option(peer, body)
             return
         if denied := self._show(peer, only_argument(body)[len(AUTH) :], packets.error):
             raise denied
-        peer.tail.append(response(packets.OPTION_RES, b"auth"))
+        peer.tail.append(response(packets.OPTION_RES, body))
 
     def set_client_id(self, peer: Peer, body: bytes) -> None:
         """`auth:SECRET`, or with the id behind a space; the id alone is kept."""

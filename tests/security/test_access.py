@@ -11,7 +11,7 @@ import pytest
 
 from gearmand_py.server import packets
 from gearmand_py.server.client import Client, ConnectionLost, ServerError
-from gearmand_py.server.packets import CAN_DO, ECHO_REQ, OPTION_REQ, OPTION_RES, SET_CLIENT_ID, SUBMIT_JOB_BG
+from gearmand_py.server.packets import CAN_DO, ECHO_REQ, OPTION_REQ, SET_CLIENT_ID, SUBMIT_JOB_BG
 from tests.acceptance.clients import Clients
 from tests.acceptance.libraries import PHP_SETTINGS
 from tests.command.running import GearmandPy, Worker
@@ -291,8 +291,3 @@ def test_an_open_server_warns_once(
     server.wait()
     assert server.stderr.count(WARNED) == count
     assert server.stderr.count("--access-file") == count
-
-
-def test_what_answers_an_option_has_no_secret(guarded: Server) -> None:
-    with guarded.connect() as client:
-        assert client.ask(OPTION_REQ, b"auth:" + SECRET.encode(), answer=OPTION_RES) == b"auth"

@@ -306,8 +306,11 @@ def test_every_text_command_takes_a_right() -> None:
 # ---- secrets
 
 WAYS = {
-    "option": (lambda secret: packets.request(OPTION_REQ, b"auth:" + secret), (OPTION_RES, b"auth")),
-    "option with a NUL": (lambda secret: packets.request(OPTION_REQ, b"AUTH:" + secret + b"\0"), (OPTION_RES, b"auth")),
+    "option": (lambda secret: packets.request(OPTION_REQ, b"auth:" + secret), (OPTION_RES, b"auth:" + SECRET)),
+    "option with a NUL": (
+        lambda secret: packets.request(OPTION_REQ, b"AUTH:" + secret + b"\0"),
+        (OPTION_RES, b"AUTH:" + SECRET + b"\0"),
+    ),
     "client id": (lambda secret: packets.request(SET_CLIENT_ID, b"auth:" + secret + b" me"), None),
     "echo": (lambda secret: packets.request(ECHO_REQ, b"auth:" + secret), (ECHO_RES, b"auth:" + SECRET)),
 }

@@ -80,7 +80,7 @@ RULE = '[[access]]\nsubmit = "*"\n'
         ('submit = "*"', ": there is no key 'submit': rules are tables [[access]]"),
         ('[access]\nsubmit = "*"', ": write [[access]], with two brackets, above each rule"),
         ("access = [1]", ": write [[access]], with two brackets, above each rule"),
-        ("[[access]", ": Expected ']]' at the end of an array declaration (at line 1, column 10)"),
+        ("[[access]", ": Expected ']]' at the end of an array declaration (at line 1, column 9)"),
         (RULE + '[[access]]\nfrom = "::"', ", rule 2: allows nothing: give it one of submit, work, admin"),
         (RULE + "sumbit = 1", ", rule 1: there is no key 'sumbit'; did you mean 'submit'?"),
         (RULE + "colour = 1", ", rule 1: there is no key 'colour'; known are from, certificate, secret, "),

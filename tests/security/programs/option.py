@@ -16,10 +16,8 @@ def main(port: str, option: str, function: str) -> None:
     library.gearman_client_do_background.argtypes = [c_void_p, c_char_p, c_char_p, c_char_p, c_size_t, c_char_p]
     client = library.gearman_client_create(None)
     library.gearman_client_add_server(client, b"127.0.0.1", int(port))
-    print(
-        "option",
-        "taken" if library.gearman_client_set_server_option(client, option.encode(), len(option)) else "refused",
-    )
+    taken = library.gearman_client_set_server_option(client, option.encode(), len(option))
+    print("option", "taken" if taken else "refused")
     code = library.gearman_client_do_background(client, function.encode(), None, b"x", 1, create_string_buffer(64))
     print("submit", "refused" if code else "accepted")
 
