@@ -14,7 +14,7 @@ from ipaddress import IPv6Network, ip_interface, ip_network
 from pathlib import Path
 from typing import Any, Final
 
-from gearmand_py.server.access import Access, Level, Network, Rule
+from gearmand_py.server.access import LONGEST_SECRET, Access, Level, Network, Rule
 from gearmand_py.server.runner import StartError
 
 log = logging.getLogger(__name__)
@@ -178,6 +178,8 @@ def digest_of(secret: bytes, where: str) -> bytes:
     """Raises Wrong for a secret that could be guessed, or not be sent."""
     if len(secret) < SHORTEST_SECRET:
         raise Wrong(f"{where}: a secret has at least {SHORTEST_SECRET} characters; {HOW_TO_MAKE}")
+    if len(secret) > LONGEST_SECRET:
+        raise Wrong(f"{where}: a secret has at most {LONGEST_SECRET} characters; {HOW_TO_MAKE}")
     if re.search(rb"[\x00-\x20\x7f]", secret):
         raise Wrong(f"{where}: a secret has no white space in it, nor control characters; {HOW_TO_MAKE}")
     return hashlib.sha256(secret).digest()

@@ -134,14 +134,12 @@ async def start(
         verbose=settings.verbose,
         shut_down=orders.shut_down if settings.allow_shutdown else None,
     )
-    dispatch = Dispatch(broker, admin)
     front = Front(
-        dispatch,
+        Guard(broker, admin, access, Denials()) if access else Dispatch(broker, admin),
         storage,
         max_packet=settings.max_packet_size,
         storage_timeout=settings.storage_timeout,
         exceptions=settings.exceptions,
-        guard=Guard(dispatch, access, Denials()) if access else None,
     )
     if access:
         orders.reread.append(partial(reread_access, front, Path(settings.access_file)))

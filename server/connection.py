@@ -59,11 +59,10 @@ class Front:
         max_packet: int,
         storage_timeout: float,
         exceptions: bool = False,
-        guard: Guard | None = None,
     ) -> None:
         self.broker: Broker = dispatch.broker
-        self.guard = guard
-        self.handlers = guard.handlers if guard else dispatch.handlers
+        self.guard = dispatch if isinstance(dispatch, Guard) else None
+        self.handlers = dispatch.handlers
         self.unexpected = dispatch.unexpected
         self.max_packet = max_packet
         self.exceptions = exceptions  # sent to clients that have not asked for them, too

@@ -100,10 +100,21 @@ class Dispatch:
         """A packet that only a server sends, or that nobody does."""
         raise RequestError("INVALID_COMMAND", "Command not expected")
 
+    # ---- to the broker, which guard.py stands before
+
+    @property
+    def submit(self) -> Callable[..., None]:
+        """What takes a submission."""
+        return self.broker.submit
+
+    def offer(self, peer: Peer, function: bytes, seconds: float) -> None:
+        """A worker can run a function."""
+        self.broker.can_do(peer, function, seconds)
+
     # ---- clients
 
     def _submit(self, priority: int, background: bool) -> Handler:
-        submit = self.broker.submit
+        submit = self.submit
 
         def handle(peer: Peer, body: bytes) -> None:
             try:
@@ -131,12 +142,12 @@ class Dispatch:
     def _submit_later(self, peer: Peer, function: bytes, unique: bytes, data: Payload, run_at: int) -> None:
         if run_at <= self.broker.wall:
             run_at = RUN_AT_ONCE
-        self.broker.submit(peer, function, unique, data, NORMAL, True, run_at)
+        self.submit(peer, function, unique, data, NORMAL, True, run_at)
 
     def _submit_reduce(self, background: bool) -> Handler:
         def handle(peer: Peer, body: bytes) -> None:
             function, unique, reducer, _aggregator, data = with_payload(body, 5)
-            self.broker.submit(peer, function, unique, data, NORMAL, background, RUN_AT_ONCE, reducer or None)
+            self.submit(peer, function, unique, data, NORMAL, background, RUN_AT_ONCE, reducer or None)
 
         return handle
 
@@ -163,7 +174,7 @@ class Dispatch:
 
     def can_do(self, peer: Peer, body: bytes) -> None:
         """The worker can run a function."""
-        self.broker.can_do(peer, only_argument(body), 0)
+        self.offer(peer, only_argument(body), 0)
 
     def can_do_timeout(self, peer: Peer, body: bytes) -> None:
         """The same with a time limit: 1 to 999 milliseconds count as 1000, 0 is none."""
@@ -171,7 +182,7 @@ class Dispatch:
         limit = number(milliseconds.rstrip(b"\0") or ZERO, MAX_TIMEOUT)
         if limit is None:
             raise RequestError("INVALID_PACKET", "Timeout is not a number")
-        self.broker.can_do(peer, function, max(1000, limit) / 1000 if limit > 0 else 0)
+        self.offer(peer, function, max(1000, limit) / 1000 if limit > 0 else 0)
 
     def cannot_do(self, peer: Peer, body: bytes) -> None:
         """The worker can no longer run a function."""

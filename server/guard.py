@@ -1,8 +1,7 @@
-"""What stands before the broker where there are rules of access: handlers of packets that ask whether the peer may.
+"""The protocol where there are rules of access: the same handlers, but some ask first whether the peer may.
 
-Where there are none, nothing of this is used: dispatch.py's handlers are the table then. What is denied is answered
-with NOT_ALLOWED and told to `tell`, and changes nothing. A name is taken out of a packet here exactly as the handler
-behind does it.
+Where there are no rules nothing of this is used. What is denied is answered with NOT_ALLOWED and told to `tell`, and
+changes nothing.
 
 A secret is shown in four ways, since few libraries can set an option: OPTION_REQ `auth:SECRET`, the text command
 `auth SECRET`, SET_CLIENT_ID `auth:SECRET the-id`, and ECHO_REQ `auth:SECRET`.
@@ -14,13 +13,14 @@ from typing import Final
 
 from gearmand_py.server import packets
 from gearmand_py.server.access import NOTHING, Access, Allowance, Level, place_of
-from gearmand_py.server.admin import OK, READING, err, shown
-from gearmand_py.server.dispatch import AUTH, SUBMISSIONS, Dispatch, Handler, arguments, only_argument, with_payload
+from gearmand_py.server.admin import OK, READING, Admin, err, shown
+from gearmand_py.server.broker import Broker
+from gearmand_py.server.dispatch import AUTH, Dispatch, only_argument
 from gearmand_py.server.errors import Expelled, RequestError
 from gearmand_py.server.packets import response
 from gearmand_py.server.peers import Peer
+from gearmand_py.storage.base import RUN_AT_ONCE, Payload
 
-REDUCING: Final = (packets.SUBMIT_REDUCE_JOB, packets.SUBMIT_REDUCE_JOB_BACKGROUND)
 WRONG_SECRETS: Final = 3  # after so many a connection is closed
 # Wrong secrets from one address: so many at once, then one a second. Beyond that none is looked at, right or wrong.
 ADDRESS_BURST: Final = 10
@@ -30,27 +30,14 @@ LONGEST_SHOWN: Final = 64
 SITE: Final = 1 << 64  # addresses of IPv6 that one customer has
 
 
-class Guard:
-    """A table of handlers for a dispatch. `tell(peer, what)` is called for each thing denied."""
+class Guard(Dispatch):
+    """`tell(peer, what)` is called for each thing denied."""
 
-    def __init__(self, dispatch: Dispatch, access: Access, tell: Callable[[Peer, str], None]) -> None:
+    def __init__(self, broker: Broker, admin: Admin, access: Access, tell: Callable[[Peer, str], None]) -> None:
+        super().__init__(broker, admin)
         self.access = access
-        self._dispatch = dispatch
-        self._broker = dispatch.broker
         self._tell = tell
         self._tries = Allowance(ADDRESS_BURST, ADDRESS_SECONDS, MOST_ADDRESSES)
-        behind = dispatch.handlers
-        self.handlers: dict[int, Handler] = {
-            **behind,
-            **{kind: self._submitting(behind[kind]) for kind in SUBMISSIONS},
-            **{kind: self._reducing(self._submitting(behind[kind])) for kind in REDUCING},
-            packets.CAN_DO: self._working(behind[packets.CAN_DO], only_argument),
-            packets.CAN_DO_TIMEOUT: self._working(behind[packets.CAN_DO_TIMEOUT], lambda body: arguments(body, 2)[0]),
-            packets.OPTION_REQ: self.option,
-            packets.SET_CLIENT_ID: self.set_client_id,
-            packets.ECHO_REQ: self.echo,
-            packets.TEXT: self.text,
-        }
 
     # ---- who comes, and who may stay
 
@@ -70,54 +57,56 @@ class Guard:
         """
         self.access = access
         expelled = []
-        for peer in self._broker.peers:
+        for peer in self.broker.peers:
             try:
                 self.admit(peer)
             except Expelled as error:
                 expelled.append((peer, error.answer))
             for name in [function.name for function in peer.functions if not peer.rights.works[function.name]]:
-                self._broker.cannot_do(peer, name)
+                self.broker.cannot_do(peer, name)
         return expelled
 
     def _deny(self, peer: Peer, what: str) -> RequestError:
         self._tell(peer, f"may not {what}")
         return RequestError("NOT_ALLOWED", f"You may not {what}: no access rule allows it")
 
+    # ---- before the broker
+
+    @property
+    def submit(self) -> Callable[..., None]:
+        """What takes a submission, if the peer may make it."""
+        return self._submit_if_allowed
+
+    def _submit_if_allowed(
+        self,
+        peer: Peer,
+        name: bytes,
+        unique: bytes,
+        data: Payload,
+        priority: int,
+        background: bool,
+        run_at: int = RUN_AT_ONCE,
+        reducer: bytes | None = None,
+    ) -> None:
+        """The reducer's jobs are submitted by a worker, but on the word of this peer."""
+        if not peer.rights.submits[name]:
+            raise self._deny(peer, f"submit to {named(name)}")
+        if reducer is not None and not peer.rights.submits[reducer]:
+            raise self._deny(peer, f"reduce by {named(reducer)}")
+        self.broker.submit(peer, name, unique, data, priority, background, run_at, reducer)
+
+    def offer(self, peer: Peer, function: bytes, seconds: float) -> None:
+        """A worker can run a function, if it may."""
+        if not peer.rights.works[function]:
+            raise self._deny(peer, f"work on {named(function)}")
+        super().offer(peer, function, seconds)
+
     # ---- packets
-
-    def _submitting(self, behind: Handler) -> Handler:
-        def submit(peer: Peer, body: bytes) -> None:
-            name = body[: body.find(b"\0")]
-            if not peer.rights.submits[name]:
-                raise self._deny(peer, f"submit to {named(name)}")
-            behind(peer, body)
-
-        return submit
-
-    def _reducing(self, behind: Handler) -> Handler:
-        """The reducer's jobs are submitted by whom the job runs at, but on the word of this peer."""
-
-        def submit(peer: Peer, body: bytes) -> None:
-            _, _, reducer, *_ = with_payload(body, 5)
-            if reducer and not peer.rights.submits[reducer]:
-                raise self._deny(peer, f"reduce by {named(reducer)}")
-            behind(peer, body)
-
-        return submit
-
-    def _working(self, behind: Handler, name_in: Callable[[bytes], bytes]) -> Handler:
-        def can_do(peer: Peer, body: bytes) -> None:
-            name = name_in(body)
-            if not peer.rights.works[name]:
-                raise self._deny(peer, f"work on {named(name)}")
-            behind(peer, body)
-
-        return can_do
 
     def option(self, peer: Peer, body: bytes) -> None:
         """OPTION_REQ `auth:SECRET`; it comes back as it is, since clients compare."""
         if not is_auth(body):
-            self._dispatch.option(peer, body)
+            super().option(peer, body)
             return
         if denied := self._show(peer, only_argument(body)[len(AUTH) :], packets.error):
             raise denied
@@ -129,13 +118,13 @@ class Guard:
             secret, _, _ = only_argument(body)[len(AUTH) :].partition(b" ")
             if denied := self._show(peer, secret, packets.error):
                 raise denied
-        self._dispatch.set_client_id(peer, body)
+        super().set_client_id(peer, body)
 
     def echo(self, peer: Peer, body: bytes) -> None:
         """The `ping` of libraries that can set no option; a right secret comes back as any other words."""
         if is_auth(body) and (denied := self._show(peer, only_argument(body)[len(AUTH) :], packets.error)):
             raise denied
-        self._dispatch.echo(peer, body)
+        super().echo(peer, body)
 
     def text(self, peer: Peer, body: bytes) -> None:
         """A line of the text protocol."""
@@ -143,8 +132,8 @@ class Guard:
         command = words[0].decode("latin-1").lower() if words else ""
         if command == "auth":
             peer.tail.append(self._auth(peer, words[1:]))
-        elif command not in self._dispatch.admin.commands or peer.rights.admin >= level_of(command):
-            self._dispatch.text(peer, body)
+        elif command not in self.admin.commands or peer.rights.admin >= level_of(command):
+            super().text(peer, body)
         else:
             denied = self._deny(peer, f"use the command {command}")
             peer.tail.append(err(denied.code, denied.text))
@@ -159,7 +148,7 @@ class Guard:
 
     def _show(self, peer: Peer, secret: bytes, answer: Callable[[str, str], bytes]) -> RequestError | None:
         """A peer shows a secret, and has the rights it gives; else why not. Raises Expelled after some wrong ones."""
-        site, now = site_of(peer.address), self._broker.now
+        site, now = site_of(peer.address), self.broker.now
         if not self._tries.left(site, now):
             self._tell(peer, "may not try another secret yet")
             raise Expelled(answer("NOT_ALLOWED", "Too many wrong secrets from this address: wait some seconds"))

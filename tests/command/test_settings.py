@@ -50,6 +50,8 @@ def in_a_variable(value: object) -> str:
 
 
 def test_every_setting_can_be_given_by_environment_and_file(gearmand_py: GearmandPy, file: Path) -> None:
+    access = file.with_name("access.toml")
+    access.write_text('[[access]]\nsubmit = "*"\n')
     others: dict[str, Any] = {
         "listen": ["::1", "127.0.0.1"],
         "port": 5000,
@@ -73,6 +75,7 @@ def test_every_setting_can_be_given_by_environment_and_file(gearmand_py: Gearman
         "keepalive-count": 6,
         "file-descriptors": 1000,
         "exceptions": True,
+        "access-file": str(access),
         "allow-shutdown": True,
         "daemon": True,
         "pid-file": "/run/gearmand-py.pid",

@@ -178,8 +178,11 @@ class Guarded(Core):
     def __init__(self, *rules: Rule) -> None:
         super().__init__()
         self.told: list[tuple[str, str]] = []
-        self.guard = Guard(self.dispatch, Access(rules), lambda peer, what: self.told.append((peer.address, what)))
-        self.dispatch.handlers.update(self.guard.handlers)
+        self.guard = Guard(self.broker, self.admin, Access(rules), self._tell)
+        self.dispatch = self.guard
+
+    def _tell(self, peer: Peer, what: str) -> None:
+        self.told.append((peer.address, what))
 
     def come(self, address: str = "10.0.0.1", certificate: str | None = None) -> Peer:
         peer = self.connect(address)
@@ -203,7 +206,7 @@ KEYED = Rule(digests=digest(SECRET), submit=(b"*",), work=(b"*",), admin=Level.M
 def test_a_submission_that_is_denied(kind: int) -> None:
     core = Guarded(MAIL)
     client = core.come()
-    core.send(client, kind, b"pay", b"", *[b""] * 5, b"data")
+    core.send(client, kind, b"pay", b"", *[b"1"] * 5, b"data")
     assert core.denied(client) == "You may not submit to pay: no access rule allows it"
     assert core.told == [("10.0.0.1", "may not submit to pay")]
     assert not core.broker.functions

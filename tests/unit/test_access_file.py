@@ -93,6 +93,7 @@ RULE = '[[access]]\nsubmit = "*"\n'
         (RULE + "admin = true", ", rule 1: admin takes one of none, read, manage"),
         (RULE + "admin = []", ", rule 1: admin takes one of none, read, manage"),
         (RULE + 'secret = "s3cret"', ", rule 1: secret: a secret has at least 16 characters; make one with: openssl"),
+        (RULE + f'secret = "{"s3cret" * 200}"', ", rule 1: secret: a secret has at most 1024 characters; make one"),
         (RULE + "secret = 5", ", rule 1: secret takes a text, or a list of texts, none of them empty"),
         (RULE + "secret = []", ", rule 1: secret is empty: make one with: openssl rand -hex 32"),
         (RULE + 'secret = "s3cret with white space"', ", rule 1: secret: a secret has no white space in it, "),
