@@ -141,7 +141,7 @@ def test_wrong_words(words: list[str], message: str) -> None:
     [
         ("prot = 1", "there is no setting 'prot'; did you mean 'port'?"),
         ("jobretries = 1", "there is no setting 'jobretries'; did you mean 'job-retries'?"),
-        ("colour = 1", "there is no setting 'colour'; known are allow-shutdown, backlog, coredump, daemon, "),
+        ("colour = 1", "there is no setting 'colour'; known are access-file, allow-shutdown, backlog, coredump, "),
         ('config-file = "x"', "there is no setting 'config-file'; "),
         ('port = "http"', "port: 'http' is not a valid integer"),
         ("port = 4730.5", "port = 4730.5 is not a value for this setting"),

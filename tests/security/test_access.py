@@ -142,6 +142,15 @@ def test_a_secret_by_gear(guarded: Server) -> None:
     assert SECRET.encode() not in b"".join(listed)
 
 
+def test_a_secret_by_perl(guarded: Server) -> None:
+    with (
+        Process([need("perl"), str(PROGRAMS / "worker.pl"), str(guarded.port), SECRET, "pay"]) as worker,
+        Client.connect(HOST, guarded.port, SECRET.encode()) as client,
+    ):
+        assert accepted(client, b"pay")
+        assert worker.result() == b"hello\n"
+
+
 def test_a_secret_as_text(guarded: Server) -> None:
     with guarded.connect() as client:
         with pytest.raises(ServerError, match="NOT_ALLOWED"):
