@@ -26,6 +26,7 @@ RIGHTS: Final = ("submit", "work", "admin")
 UNIX_WORD: Final = "unix"
 SHORTEST_SECRET: Final = 16
 HOW_TO_MAKE: Final = "make one with: openssl rand -hex 32"
+READABLE: Final = "it must be a file that the server's user may read"
 MAPPED: Final = IPv6Network("::ffff:0:0/96")
 OTHERS_MAY_READ: Final = 0o004
 
@@ -40,7 +41,7 @@ def read_access(path: Path) -> Access:
         content = tomllib.loads(path.read_text())
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "it is not UTF-8"
-        raise StartError(f"--access-file {path}: cannot be read: {reason}") from None
+        raise StartError(f"--access-file {path}: cannot be read: {reason}; {READABLE}") from None
     except tomllib.TOMLDecodeError as error:
         raise StartError(f"--access-file {path}: {error}") from None
     tables = tables_of(path, content)
@@ -168,7 +169,7 @@ def digests_in(path: Path) -> list[bytes]:
     try:
         lines = path.read_bytes().split()
     except OSError as error:
-        raise Wrong(f"secret-file {path} cannot be read: {error.strerror}") from None
+        raise Wrong(f"secret-file {path} cannot be read: {error.strerror}; {READABLE}") from None
     if not lines:
         raise Wrong(f"secret-file {path} is empty: {HOW_TO_MAKE}")
     return [digest_of(line, f"secret-file {path}") for line in lines]

@@ -459,6 +459,17 @@ def test_new_rules_hold_for_who_is_there() -> None:
     assert b"NOT_ALLOWED" in answer
 
 
+def test_new_rules_hold_for_a_worker_with_many_functions() -> None:
+    core = Guarded(Rule(work=(b"*",)))
+    worker = core.come()
+    for number in range(50):
+        core.send(worker, CAN_DO, b"mail.%d" % number)
+        core.send(worker, CAN_DO, b"pay.%d" % number)
+    core.guard.judge_anew(Access([MAIL]))
+    assert [function.name for function in worker.functions] == [b"mail.%d" % number for number in range(50)]
+    core.check()
+
+
 def test_a_secret_that_is_no_longer_asked_for_counts_no_more() -> None:
     core = Guarded(KEYED)
     client = core.come()
