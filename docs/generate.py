@@ -14,6 +14,7 @@ COMING = Path(__file__).with_name("coming-from-gearmand.md")
 FROM = "<!-- options: made by docs/generate.py -->\n"
 UNTIL = "<!-- end of options -->"
 OURS = {
+    "--access-file",
     "--allow-shutdown",
     "--check-config",
     "--database",

@@ -15,6 +15,10 @@ from gearmand_py.server.peers import Outgoing, Peer
 
 OK: Final = b"OK\r\n"
 NOT_REMOVED: Final = "Job is cancelled, but its row cannot be removed yet"
+# Commands that change nothing; all others take the right to manage (access.py).
+READING: Final = frozenset(
+    {"status", "prioritystatus", "priority-status", "workers", "show", "version", "getpid", "verbose", "ready"}
+)
 # Bytes that would break a listing's lines and columns are shown escaped; `workers` has spaces between its columns.
 VISIBLE: Final = {code: f"\\x{code:02x}" for code in (*range(0x20), 0x7F)}
 VISIBLE_WORD: Final = {**VISIBLE, 0x20: "\\x20"}

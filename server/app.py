@@ -9,21 +9,28 @@ import time
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from importlib.metadata import version
 from math import inf
+from pathlib import Path
 from typing import Any, Final, TypeVar
 
+from gearmand_py.server.access import Access
+from gearmand_py.server.access_file import read_access
 from gearmand_py.server.admin import Admin
 from gearmand_py.server.broker import Broker
 from gearmand_py.server.config import Settings
 from gearmand_py.server.connection import Front
 from gearmand_py.server.database import ServerStorage, prepare_schema, storage_of
+from gearmand_py.server.denials import Denials
 from gearmand_py.server.dispatch import Dispatch
+from gearmand_py.server.guard import Guard
 from gearmand_py.server.ids import Ids, handle_prefix
 from gearmand_py.server.importing.unimported import unimported
 from gearmand_py.server.index import Index
-from gearmand_py.server.listeners import addresses_of
+from gearmand_py.server.listeners import addresses_of, open_addresses
 from gearmand_py.server.orders import Orders
+from gearmand_py.server.runner import StartError
 from gearmand_py.server.systemd import Manager
 from gearmand_py.server.table import TableReader, counted
 from gearmand_py.storage.base import Reader, StorageError
@@ -34,6 +41,10 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 START_LINE: Final = "gearmand-py %s listening on %s, storing in %s, %s found"
+UNPROTECTED: Final = (
+    "listening on %s, where whoever can connect may do everything: say who may do what in an --access-file "
+    "(docs/security.md), or give --listen an address that only your own machines reach"
+)
 LAST_WORDS: Final = 0.5  # seconds at the end for peers to read their last answers and go
 LOOK_EVERY: Final = 0.1  # seconds between two looks whether all jobs are done
 SAY_EVERY: Final = 30.0  # seconds between two lines about those that are not
@@ -50,15 +61,16 @@ class Server:
 
 
 async def serve(settings: Settings, listening: list[socket.socket], is_up: Callable[[], None]) -> None:
-    """Serve on the sockets until told to stop; `is_up` is called once it does. Raises StorageError."""
+    """Serve on the sockets until told to stop; `is_up` is called once it does. Raises StorageError and StartError."""
     orders = Orders()
     orders.obey_signals()
     manager = Manager()
     manager.keep_alive()
     addresses = ", ".join(addresses_of(listening))
+    access = read_access(Path(settings.access_file)) if settings.access_file else None
     storage = storage_of(settings)
     try:
-        server = await unless(orders.stop, get_ready(settings, storage, listening, orders))
+        server = await unless(orders.stop, get_ready(settings, storage, listening, orders, access))
         if server is None:
             log.info("stopped before it served")
             return
@@ -73,7 +85,11 @@ async def serve(settings: Settings, listening: list[socket.socket], is_up: Calla
 
 
 async def get_ready(
-    settings: Settings, storage: ServerStorage, listening: list[socket.socket], orders: Orders
+    settings: Settings,
+    storage: ServerStorage,
+    listening: list[socket.socket],
+    orders: Orders,
+    access: Access | None,
 ) -> Server:
     """Open the storage, and start. Raises StorageError."""
     await storage.open()
@@ -81,7 +97,9 @@ async def get_ready(
         await prepare_schema(settings, storage)
     for line in (*await storage.advice(), *await unimported(settings, storage)):
         log.warning("%s", line)
-    return await start(settings, storage, listening, orders)
+    if access is None and (exposed := ", ".join(open_addresses(listening))):
+        log.warning(UNPROTECTED, exposed)
+    return await start(settings, storage, listening, orders, access)
 
 
 async def unless(stopped: asyncio.Event, work: Coroutine[Any, Any, T]) -> T | None:
@@ -98,7 +116,13 @@ async def unless(stopped: asyncio.Event, work: Coroutine[Any, Any, T]) -> T | No
     return None
 
 
-async def start(settings: Settings, storage: ServerStorage, listening: list[socket.socket], orders: Orders) -> Server:
+async def start(
+    settings: Settings,
+    storage: ServerStorage,
+    listening: list[socket.socket],
+    orders: Orders,
+    access: Access | None,
+) -> Server:
     """Take up the stored jobs, then accept connections."""
     tame_collector()
     make_reader = readers_of(storage)
@@ -111,16 +135,29 @@ async def start(settings: Settings, storage: ServerStorage, listening: list[sock
         shut_down=orders.shut_down if settings.allow_shutdown else None,
     )
     front = Front(
-        Dispatch(broker, admin),
+        Guard(broker, admin, access, Denials()) if access else Dispatch(broker, admin),
         storage,
         max_packet=settings.max_packet_size,
         storage_timeout=settings.storage_timeout,
         exceptions=settings.exceptions,
     )
+    if access:
+        orders.reread.append(partial(reread_access, front, Path(settings.access_file)))
     table = TableReader(make_reader, front) if make_reader else None
     if table:
         await table.take_up()
     return Server(front, storage, [await accept_on(one, front, settings) for one in listening], table)
+
+
+def reread_access(front: Front, path: Path) -> None:
+    """Let new rules hold, for those who are connected too; from a file with a mistake in it none do."""
+    try:
+        access = read_access(path)
+    except StartError as error:
+        log.error("%s; the rules from before are still in force", error)  # noqa: TRY400 - the reason is said
+        return
+    front.judge_anew(access)
+    log.info("access rules read anew: %s", counted(len(access.rules), "rule"))
 
 
 def readers_of(storage: ServerStorage) -> Callable[[], Reader] | None:

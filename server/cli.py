@@ -84,12 +84,15 @@ def main(ctx: click.Context, /, check_config: bool, check_args: bool, **params: 
         return
     stop_when_told()
     settings = settings_from(params)
+    from gearmand_py.server.access_file import read_access
     from gearmand_py.server.database import storage_of
     from gearmand_py.server.launch import launch
 
     try:
         if check_config or check_args:
             storage_of(settings)
+            if settings.access_file:
+                read_access(Path(settings.access_file))
             if check_config:
                 print_settings(ctx, settings)
         else:

@@ -32,15 +32,22 @@ LISTING_ENDS: Final = (b"\n.\n", b"\n.\r\n")
 
 
 class Address(NamedTuple):
-    """Where a server listens. A host that begins with a slash is the path of a Unix socket; its port says nothing."""
+    """Where a server listens. A host that begins with a slash is the path of a Unix socket; its port says nothing.
+
+    The `secret` is shown to the server when a connection is made, if there is one.
+    """
 
     host: str
     port: int = DEFAULT_PORT
+    secret: bytes = b""
 
     @property
     def is_path(self) -> bool:
         """Whether it is a Unix socket."""
         return self.host.startswith("/")
+
+    def __repr__(self) -> str:
+        return f"<{self}>"
 
     def __str__(self) -> str:
         if self.is_path:
@@ -117,16 +124,39 @@ class Client:
         self._received: deque[Packet] = deque()
 
     @classmethod
-    def connect(cls, host: str, port: int = DEFAULT_PORT, timeout: float = DEFAULT_TIMEOUT) -> Self:
-        """Connect to a host by name or address, or to a path; ServerUnreachable within `timeout` seconds."""
+    def connect(
+        cls, host: str, port: int = DEFAULT_PORT, secret: bytes = b"", *, timeout: float = DEFAULT_TIMEOUT
+    ) -> Self:
+        """Connect to a host by name or address, or to a path; ServerUnreachable within `timeout` seconds.
+
+        ServerError for a secret that is wrong.
+        """
         address = Address(host, port)
         try:
-            connected = _to_path(host, timeout) if address.is_path else socket.create_connection(address, timeout)
+            connected = _to_path(host, timeout) if address.is_path else socket.create_connection((host, port), timeout)
         except (OSError, UnicodeError) as error:  # UnicodeError: a name that cannot be written in the DNS
             raise ServerUnreachable(address, error) from error
         if not address.is_path:
             _tune(connected)
-        return cls(connected, address)
+        client = cls(connected, address)
+        if secret:
+            try:
+                client.authenticate(secret)
+            except BaseException:
+                client.close()
+                raise
+        return client
+
+    def authenticate(self, secret: bytes) -> None:
+        """Show a secret. A server without access rules does not know the option, and lets everybody in.
+
+        Raises ServerError.
+        """
+        try:
+            self.ask(packets.OPTION_REQ, b"auth:" + secret, answer=packets.OPTION_RES)
+        except ServerError as error:
+            if error.code != "UNKNOWN_OPTION":
+                raise
 
     def __enter__(self) -> Self:
         return self

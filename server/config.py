@@ -53,6 +53,7 @@ class Settings:
     keepalive_count: int
     file_descriptors: int
     exceptions: bool
+    access_file: str
     allow_shutdown: bool
     daemon: bool
     pid_file: str
@@ -219,10 +220,18 @@ OPTIONS: Final[list[click.Parameter]] = [
         help="Send WORK_EXCEPTION to all clients, not only to those that set the option.",
     ),
     setting(
+        "--access-file",
+        default="",
+        metavar="FILE",
+        help="File with the rules who may submit, work and manage (docs/security.md); SIGHUP reads it anew. Without it "
+        "whoever can connect may do everything.",
+    ),
+    setting(
         "--allow-shutdown",
         is_flag=True,
         default=False,
-        help="Obey the text commands shutdown and shutdown graceful, from anybody who can connect.",
+        help="Obey the text commands shutdown and shutdown graceful, from whoever may manage: without "
+        "an --access-file anybody who can connect.",
     ),
     setting("-d", "--daemon", is_flag=True, default=False, help="Go to the background once ready to serve."),
     setting("-P", "--pid-file", default="", metavar="FILE", help="File to keep the process number in."),

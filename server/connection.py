@@ -10,15 +10,18 @@ to who was read, and what wakes a worker, never wait.
 
 import asyncio
 import logging
+import socket
 import time
 from collections.abc import Sequence
 from typing import Any, Final
 
 from gearmand_py.server import packets
+from gearmand_py.server.access import UNIX, Access
 from gearmand_py.server.broker import Broker
 from gearmand_py.server.codec import Connection, Packet
 from gearmand_py.server.dispatch import Dispatch, keys_in, unreadable
-from gearmand_py.server.errors import GearmanError, RequestError
+from gearmand_py.server.errors import Expelled, GearmanError, RequestError
+from gearmand_py.server.guard import Guard
 from gearmand_py.server.index import HeadComing, NotResident
 from gearmand_py.server.journal import Journal
 from gearmand_py.server.loader import Loader
@@ -58,6 +61,7 @@ class Front:
         exceptions: bool = False,
     ) -> None:
         self.broker: Broker = dispatch.broker
+        self.guard = dispatch if isinstance(dispatch, Guard) else None
         self.handlers = dispatch.handlers
         self.unexpected = dispatch.unexpected
         self.max_packet = max_packet
@@ -183,6 +187,17 @@ class Front:
         self.begin()
         self.end()
 
+    # ---- who may do what
+
+    def judge_anew(self, access: Access) -> None:
+        """The rules have changed: what is no longer allowed ends."""
+        if self.guard is not None:
+            self.begin()
+            for peer, answer in self.guard.judge_anew(access):
+                peer.link.expel(answer)
+                self.broker.send(peer, b"")
+            self.end()
+
     # ---- the end
 
     def stop_reading(self) -> None:
@@ -209,6 +224,13 @@ def write_to(peer: Peer) -> None:
         peer.link.flush()
 
 
+def address_of(name: Any, connected: Any) -> str:
+    """Where a connection comes from. One that has ended already has no name, and is not taken for a Unix socket's."""
+    if connected is not None and connected.family == socket.AF_UNIX:
+        return UNIX
+    return str(name[0]) if name else "?"
+
+
 class Client(asyncio.Protocol):
     """One connection."""
 
@@ -228,12 +250,23 @@ class Client(asyncio.Protocol):
         """Make the peer known to the broker."""
         self.transport = transport
         transport.set_write_buffer_limits(high=WRITE_HIGH)
-        address = transport.get_extra_info("peername")
-        socket = transport.get_extra_info("socket")
-        self.peer = Peer(str(address[0]) if address else "-", socket.fileno() if socket else -1, self)
+        connected = transport.get_extra_info("socket")
+        address = address_of(transport.get_extra_info("peername"), connected)
+        self.peer = Peer(address, connected.fileno() if connected else -1, self)
         self.peer.exceptions = self.front.exceptions
         log.debug("connection %d from %s", self.peer.fd, self.peer.address)
         self.front.broker.connect(self.peer)
+        if self.front.guard is not None:
+            self._admit(self.front.guard)
+
+    def _admit(self, guard: Guard) -> None:
+        try:
+            guard.admit(self.peer)
+        except Expelled as error:
+            self.front.begin()
+            self.expel(error.answer)
+            self.front.broker.send(self.peer, b"")
+            self.front.end()
 
     def data_received(self, data: bytes) -> None:
         """Handle every packet that is now whole."""
@@ -257,6 +290,9 @@ class Client(asyncio.Protocol):
                 peer.tail.append(packets.error(error.code, error.text))
             except NotResident as miss:
                 self._park(miss, [(kind, body), *rest])
+                return
+            except Expelled as error:
+                self.expel(error.answer)
                 return
             except Exception:
                 log.exception("handling %s from %s failed", packets.name(kind), peer.address)
@@ -371,7 +407,11 @@ class Client(asyncio.Protocol):
 
     def break_off(self, error: GearmanError) -> None:
         """Tell the peer why, and close once it has been told."""
-        self.peer.tail.append(packets.error(error.code, error.text))
+        self.expel(packets.error(error.code, error.text))
+
+    def expel(self, answer: bytes) -> None:
+        """The same with a ready answer."""
+        self.peer.tail.append(answer)
         self.closing = True
 
     def end(self) -> None:

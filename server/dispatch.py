@@ -22,6 +22,7 @@ from gearmand_py.storage.base import RUN_AT_ONCE, Payload
 Handler = Callable[[Peer, bytes], None]
 
 MAX_CLIENT_ID = 127  # as the C server cuts it
+AUTH = b"auth:"  # what a secret follows (guard.py)
 ZERO = b"0"
 # Larger numbers count as these: a time that floats still tell from its neighbours, and some thousand years.
 MAX_RUN_AT = 1 << 53
@@ -99,10 +100,21 @@ class Dispatch:
         """A packet that only a server sends, or that nobody does."""
         raise RequestError("INVALID_COMMAND", "Command not expected")
 
+    # ---- to the broker, which guard.py stands before
+
+    @property
+    def submit(self) -> Callable[..., None]:
+        """What takes a submission."""
+        return self.broker.submit
+
+    def offer(self, peer: Peer, function: bytes, seconds: float) -> None:
+        """A worker can run a function."""
+        self.broker.can_do(peer, function, seconds)
+
     # ---- clients
 
     def _submit(self, priority: int, background: bool) -> Handler:
-        submit = self.broker.submit
+        submit = self.submit
 
         def handle(peer: Peer, body: bytes) -> None:
             try:
@@ -130,24 +142,24 @@ class Dispatch:
     def _submit_later(self, peer: Peer, function: bytes, unique: bytes, data: Payload, run_at: int) -> None:
         if run_at <= self.broker.wall:
             run_at = RUN_AT_ONCE
-        self.broker.submit(peer, function, unique, data, NORMAL, True, run_at)
+        self.submit(peer, function, unique, data, NORMAL, True, run_at)
 
     def _submit_reduce(self, background: bool) -> Handler:
         def handle(peer: Peer, body: bytes) -> None:
             function, unique, reducer, _aggregator, data = with_payload(body, 5)
-            self.broker.submit(peer, function, unique, data, NORMAL, background, RUN_AT_ONCE, reducer or None)
+            self.submit(peer, function, unique, data, NORMAL, background, RUN_AT_ONCE, reducer or None)
 
         return handle
 
     def get_status(self, peer: Peer, body: bytes) -> None:
         """Is the job known, does it run, how far is it?"""
         handle = only_argument(body)
-        peer.tail.append(response(packets.STATUS_RES, handle, *state_of(self.broker.find(handle))))
+        peer.tail.append(response(packets.STATUS_RES, handle, *state_of(seen(peer, self.broker.find(handle)))))
 
     def get_status_unique(self, peer: Peer, body: bytes) -> None:
         """The same by unique key; the function is ignored, as in the C server."""
         unique = only_argument(body)
-        job = self.broker.find_unique(unique)
+        job = seen(peer, self.broker.find_unique(unique))
         waiting = b"%d" % len(job.clients or ()) if job else ZERO
         peer.tail.append(response(packets.STATUS_RES_UNIQUE, unique, *state_of(job), waiting))
 
@@ -162,7 +174,7 @@ class Dispatch:
 
     def can_do(self, peer: Peer, body: bytes) -> None:
         """The worker can run a function."""
-        self.broker.can_do(peer, only_argument(body), 0)
+        self.offer(peer, only_argument(body), 0)
 
     def can_do_timeout(self, peer: Peer, body: bytes) -> None:
         """The same with a time limit: 1 to 999 milliseconds count as 1000, 0 is none."""
@@ -170,7 +182,7 @@ class Dispatch:
         limit = number(milliseconds.rstrip(b"\0") or ZERO, MAX_TIMEOUT)
         if limit is None:
             raise RequestError("INVALID_PACKET", "Timeout is not a number")
-        self.broker.can_do(peer, function, max(1000, limit) / 1000 if limit > 0 else 0)
+        self.offer(peer, function, max(1000, limit) / 1000 if limit > 0 else 0)
 
     def cannot_do(self, peer: Peer, body: bytes) -> None:
         """The worker can no longer run a function."""
@@ -181,7 +193,9 @@ class Dispatch:
         self.broker.forget_abilities(peer)
 
     def set_client_id(self, peer: Peer, body: bytes) -> None:
-        """What `workers` shows of the peer."""
+        """What `workers` shows of the peer; never a secret that stands before it."""
+        if body[: len(AUTH)].lower() == AUTH:
+            body = body.partition(b" ")[2]
         peer.client_id = body[:MAX_CLIENT_ID].rstrip(b"\0")
 
     def pre_sleep(self, peer: Peer, _body: bytes) -> None:
@@ -366,6 +380,11 @@ def number(text: bytes, highest: int) -> int | None:
     if not digits or digits.startswith(b"-"):
         return 0
     return highest if len(digits) > len(str(highest)) else min(int(digits), highest)
+
+
+def seen(peer: Peer, job: Job | None) -> Job | None:
+    """The job, if the peer may be told of it: another is as good as unknown."""
+    return job if job is None or peer.rights.sees(job.function.name) else None
 
 
 def state_of(job: Job | None) -> tuple[bytes, bytes, bytes, bytes]:

@@ -3,6 +3,8 @@
 GearmanError
 ├── ProtocolError   the bytes cannot be framed: told, then closed
 └── RequestError    one packet cannot be done: told, and costs nothing else
+
+Expelled is for a peer that may not stay: it is told `answer`, in the form it asked in, and then closed.
 """
 
 
@@ -21,3 +23,11 @@ class ProtocolError(GearmanError):
 
 class RequestError(GearmanError):
     """The peer asked for something that cannot be done."""
+
+
+class Expelled(Exception):
+    """The peer may not stay. `answer` is what it is told, ready to be sent."""
+
+    def __init__(self, answer: bytes) -> None:
+        super().__init__(answer)
+        self.answer = answer

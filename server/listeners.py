@@ -6,6 +6,7 @@ import socket
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Final
 
@@ -186,6 +187,15 @@ def sockets_of_systemd() -> list[socket.socket]:
         if one.type != socket.SOCK_STREAM:
             raise StartError("the socket unit hands over what is no stream: use ListenStream=")
     return handed_over
+
+
+# ---- who can come
+
+
+def open_addresses(listening: list[socket.socket]) -> list[str]:
+    """Those that other hosts may reach."""
+    networked = [one.getsockname()[:2] for one in listening if one.family != socket.AF_UNIX]
+    return [shown_address(host, port) for host, port in networked if not ip_address(host.partition("%")[0]).is_loopback]
 
 
 # ---- for people

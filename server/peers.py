@@ -3,6 +3,7 @@
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
+from gearmand_py.server.access import UNLIMITED, Rights
 from gearmand_py.server.jobs import Function, Job
 from gearmand_py.storage.base import Payload
 
@@ -28,6 +29,7 @@ class Peer:
         "address",
         "asleep",
         "awaited",
+        "certificate",
         "client_id",
         "closed",
         "dirty",
@@ -39,9 +41,12 @@ class Peer:
         "held",
         "link",
         "outbox",
+        "rights",
         "running",
+        "secrets",
         "tail",
         "woken",
+        "wrong_secrets",
     )
 
     def __init__(self, address: str = "", fd: int = -1, link: Any = None) -> None:
@@ -49,6 +54,11 @@ class Peer:
         self.fd = fd
         self.link = link  # the shell's side of the connection; the broker never looks at it
         self.closed = False
+        # what it may do
+        self.certificate: str | None = None  # the name in it
+        self.secrets: frozenset[bytes] = frozenset()  # digests of those it has shown
+        self.wrong_secrets = 0  # how many
+        self.rights: Rights = UNLIMITED
         # to be sent
         self.outbox: list[Payload] = []
         self.held: deque[list[Outgoing]] = deque()

@@ -235,7 +235,7 @@ def plan_of(given: dict[str, Any], server: Address) -> "Plan":
 
     load = load_of(given)
     compare = given["compare"]
-    if compare == server:
+    if compare and compare[:2] == server[:2]:
         raise click.UsageError(f"--compare {compare} is the server itself")
     processes = min(given["processes"] or max((os.cpu_count() or 2) // 2, 1), load.clients + load.workers)
     allow_connections(load, processes)
@@ -289,7 +289,7 @@ def measured_server(ctx: click.Context, given: dict[str, Any]) -> Iterator[Addre
         found = settings(ctx, given, directory)
         try:
             with own_server(found) as started:
-                yield started
+                yield started._replace(secret=given["server"].secret)
         except StartError as error:
             raise Failed(str(error)) from error
 

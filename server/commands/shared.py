@@ -3,6 +3,8 @@
 import os
 import signal
 import sys
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any, Final
 
 import click
@@ -21,6 +23,8 @@ EXIT_STATUS: Final = (
     f"{NO_SERVER} no server, or the connection was lost."
 )
 
+
+IN_META: Final = "gearmand_py.secret"  # where click keeps it for `choose_server`
 
 # ---- how a command ends
 
@@ -88,12 +92,12 @@ def printable(text: str) -> str:
     return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
 
 
-# ---- which server
+# ---- which server, and the secret for it
 
 
 def connect(server: Address) -> Client:
     """A connection, to be used in a with statement."""
-    return Client.connect(server.host, server.port)
+    return Client.connect(*server)
 
 
 def own_address(params: dict[str, Any]) -> Address:
@@ -105,12 +109,12 @@ def own_address(params: dict[str, Any]) -> Address:
 
 def choose_server(ctx: click.Context, parameter: click.Parameter, value: str | None) -> Address:
     """The server to use: --server; -L and -p before the command; GEARMAN_SERVERS; the default of -L and -p."""
-    own = own_address(ctx.parent.params if ctx.parent else {})
+    own = own_address(ctx.parent.params if ctx.parent else {})._replace(secret=ctx.meta.get(IN_META, b""))
     from_environment = ctx.get_parameter_source("server") is ParameterSource.ENVIRONMENT
     if not value or (from_environment and _typed_before_command(ctx)):
         return own
     try:
-        return parse_address(value.split(",")[0].strip(), own.port)
+        return parse_address(value.split(",")[0].strip(), own.port)._replace(secret=own.secret)
     except ValueError as error:
         raise click.BadParameter(str(error), ctx, parameter) from error
 
@@ -120,7 +124,34 @@ def _typed_before_command(ctx: click.Context) -> bool:
     return parent is not None and ParameterSource.COMMANDLINE in map(parent.get_parameter_source, ("listen", "port"))
 
 
-server_option: Final = click.option(
+def read_secret(ctx: click.Context, parameter: click.Parameter, path: str | None) -> None:
+    """The secret of --secret-file, else that of the environment, for `choose_server`."""
+    if path is None and (given := os.environb.get(b"GEARMAND_SECRET")):
+        ctx.meta[IN_META] = given
+    elif path := path or os.environ.get("GEARMAND_SECRET_FILE"):
+        try:
+            ctx.meta[IN_META] = b"".join(Path(path).read_bytes().split()[:1])
+        except OSError as error:
+            raise click.BadParameter(f"cannot read {path}: {error.strerror}", ctx, parameter) from None
+        if not ctx.meta[IN_META]:
+            raise click.BadParameter(f"{path} is empty: its first line is the secret", ctx, parameter)
+
+
+def server_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Which server, and the secret to show it."""
+    return _server_option(_secret_option(command))
+
+
+_secret_option: Final = click.option(
+    "--secret-file",
+    metavar="FILE",
+    is_eager=True,  # before the server
+    expose_value=False,
+    callback=read_secret,
+    help="File with the secret that the server's access rules ask for. Without it the environment's GEARMAND_SECRET, "
+    "or the file that GEARMAND_SECRET_FILE names.",
+)
+_server_option: Final = click.option(
     "-s",
     "--server",
     metavar="HOST[:PORT]",

@@ -50,6 +50,8 @@ def in_a_variable(value: object) -> str:
 
 
 def test_every_setting_can_be_given_by_environment_and_file(gearmand_py: GearmandPy, file: Path) -> None:
+    access = file.with_name("access.toml")
+    access.write_text('[[access]]\nsubmit = "*"\n')
     others: dict[str, Any] = {
         "listen": ["::1", "127.0.0.1"],
         "port": 5000,
@@ -73,6 +75,7 @@ def test_every_setting_can_be_given_by_environment_and_file(gearmand_py: Gearman
         "keepalive-count": 6,
         "file-descriptors": 1000,
         "exceptions": True,
+        "access-file": str(access),
         "allow-shutdown": True,
         "daemon": True,
         "pid-file": "/run/gearmand-py.pid",
@@ -138,7 +141,7 @@ def test_wrong_words(words: list[str], message: str) -> None:
     [
         ("prot = 1", "there is no setting 'prot'; did you mean 'port'?"),
         ("jobretries = 1", "there is no setting 'jobretries'; did you mean 'job-retries'?"),
-        ("colour = 1", "there is no setting 'colour'; known are allow-shutdown, backlog, coredump, daemon, "),
+        ("colour = 1", "there is no setting 'colour'; known are access-file, allow-shutdown, backlog, coredump, "),
         ('config-file = "x"', "there is no setting 'config-file'; "),
         ('port = "http"', "port: 'http' is not a valid integer"),
         ("port = 4730.5", "port = 4730.5 is not a value for this setting"),

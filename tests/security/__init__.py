@@ -1,0 +1,1 @@
+"""Who may do what, seen from outside: real servers, real clients."""
