@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import accumulate
 from typing import Final
 
-# Ids in one piece, and at most a batch more. Pieces are given back one by one; a shorter queue has one of its own length.
+# Ids in one piece, and at most a batch more. Pieces are given back one by one; a shorter queue has one of its length.
 PIECE: Final = 8192
 
 Piece = tuple["array[int]", "array[int]"]

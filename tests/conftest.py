@@ -6,11 +6,16 @@ from pathlib import Path
 from typing import Protocol
 
 import pytest
+from hypothesis import settings
 from sqlalchemy import URL
 
 from tests.harness.server import Server
 
 pytest_plugins = ["tests.databases.plugin"]
+
+# No deadline for one example: a busy machine is no bug.
+settings.register_profile("steady", deadline=None)
+settings.load_profile("steady")
 
 
 class StartServer(Protocol):
