@@ -169,8 +169,10 @@ class Broker:
                 job.batch = None
                 if job.run_at and self.index.is_to_come(job.run_at):
                     self.index.delay(job)
+                elif jobs := runnable.get(queue := job.function.queues[job.priority]):
+                    jobs.append(job)
                 else:
-                    runnable.setdefault(job.function.queues[job.priority], []).append(job)
+                    runnable[queue] = [job]
         ready = {q: count for q, jobs in runnable.items() if (count := self.index.place_all(q, jobs))}
         for queue in ready:
             self.index.grown(queue)

@@ -132,6 +132,7 @@ class Index:
         if key is None:
             return
         if job.background and job.function.queues[job.priority].tail is not None:  # it will soon leave memory
+            job.noted = True
             self.uniques.note(job.function, key, job.id)
         else:
             self.uniques.add(key, job)
@@ -143,8 +144,10 @@ class Index:
         if job.id in self._asked:
             self._left.add(job.id)
         key = job.coalesce_key
-        if key is not None and not self.uniques.discard(key, job):
+        if key is not None and job.noted:
             self.uniques.strike(job.function, key, job.id)
+        elif key is not None:
+            self.uniques.discard(key, job)
         if job.tailed and self.replay and self.replay.skip(job.id):
             return  # it was not counted yet
         job.function.total -= 1
@@ -273,7 +276,9 @@ class Index:
         for job in jobs:
             del own[job.id]
         self.used -= JOB_COST * len(jobs) + sum([len(job.data) for job in jobs])
-        self.uniques.spill(jobs)
+        for job in jobs:
+            if not job.noted:
+                self.uniques.spill(job)
 
     def want(self, queue: JobQueue) -> None:
         """Have the head of the queue filled up, if it runs low and somebody can use it."""
@@ -540,6 +545,7 @@ class Index:
         """A job of a row. Its unique key stays noted for its id."""
         id_, _, unique, priority, attempts, _, run_at, reducer, data = row
         job = self.jobs[id_] = Job(id_, function, unique or b"", priority, True, data, run_at, reducer, attempts)
+        job.noted = True
         self.used += JOB_COST + len(data)
         return job
 

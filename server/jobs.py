@@ -38,6 +38,7 @@ class Job:
         "data",
         "function",
         "id",
+        "noted",
         "partial",
         "priority",
         "queued",
@@ -72,6 +73,7 @@ class Job:
         self.attempts = attempts
         self.queued = False  # waits in its function's queue, to be handed out
         self.tailed = False  # waits as a bare id: in the tail of its queue, or for its time
+        self.noted = False  # its unique key is among those of bare ids
         self.partial = False  # payload and reducer are in the table only
         self.batch: Batch | None = None  # the batch that will make its row durable; None once it has
         self.worker: Peer | None = None  # who runs it

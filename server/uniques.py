@@ -7,9 +7,8 @@ with the same hash, so a hit is confirmed by the row.
 from collections.abc import Iterator, Sequence
 from math import inf
 
-from gearmand_py.server.compact import CompactMap
+from gearmand_py.server.compact import BIT, CompactMap
 from gearmand_py.server.jobs import Function, Job
-from gearmand_py.storage.base import BY_PAYLOAD
 
 Key = bytes | tuple[bytes]
 
@@ -17,23 +16,26 @@ Key = bytes | tuple[bytes]
 class Uniques:
     """Who has which key. Room is made for so many keys of bare ids as are `expected`."""
 
-    __slots__ = ("_hashes", "_jobs", "_names", "spilled")
+    __slots__ = ("_hashes", "_jobs", "_names")
 
     def __init__(self, expected: float = inf) -> None:
         # Few keys are in use by several functions: these have a dict of their jobs.
         self._jobs: dict[Key, Job | dict[Function, Job]] = {}
         self._hashes = CompactMap(expected)
         self._names: set[bytes] = set()  # of functions with hashes, since there were none
-        self.spilled = 0  # hashes
+
+    @property
+    def spilled(self) -> int:
+        """Keys of bare ids."""
+        return self._hashes.size
 
     def is_new(self, function: Function, key: Key) -> bool:
         """No job, in memory or not, has the key for sure. As is so for nearly all keys, and quickly told."""
         if key in self._jobs:
             return False
-        if not self.spilled:
-            return True
         hashes = self._hashes
-        return not hashes.heads[(hash(function.name) ^ hash(key)) & hashes.mask]
+        bit = (hash(function.name) ^ hash(key)) & hashes.bit_mask
+        return not (hashes.size and hashes.bits[bit >> 3] & BIT[bit & 7])
 
     # ---- jobs in memory
 
@@ -81,22 +83,17 @@ class Uniques:
         """A bare id, or what will be one soon, has the key."""
         self._hashes.add(hash(function.name) ^ hash(key), id_)
         self._names.add(function.name)
-        self.spilled += 1
 
-    def spill(self, jobs: Sequence[Job]) -> None:
-        """Jobs leave memory, and the keys of those that have theirs go to their bare ids."""
-        own = self._jobs
-        for job in jobs:
-            if job.unique not in own and job.unique != BY_PAYLOAD:  # it has none, or it is noted
-                continue
-            key = job.coalesce_key
-            if key is not None and self.discard(key, job):
-                self.note(job.function, key, job.id)
+    def spill(self, job: Job) -> None:
+        """The job leaves memory, and its key, if it has it, goes to its bare id."""
+        key = job.coalesce_key
+        if key is not None and self.discard(key, job):
+            self.note(job.function, key, job.id)
 
     def strike(self, function: Function, key: Key, id_: int) -> None:
         """A bare id has the key no more."""
-        self.spilled -= self._hashes.discard(hash(function.name) ^ hash(key), id_)
-        if not self.spilled:
+        self._hashes.discard(hash(function.name) ^ hash(key), id_)
+        if not self._hashes.size:
             self._names.clear()
 
     def noted(self, function: Function, key: Key) -> Sequence[int]:
