@@ -133,7 +133,7 @@ def postgres_url(params: Params) -> str:
     address = words.pop("hostaddr", "")
     host = words.pop("host", "") or address
     port = words.pop("port", "") or "5432"
-    if not port.isdigit():
+    if not re.fullmatch(r"[0-9]{1,5}", port):
         raise click.BadParameter(f"--libpq-conninfo: port={port} is no number")
     login = {"username": words.pop("user", None), "password": words.pop("password", None)}
     database = words.pop("dbname", None) or login["username"]

@@ -4,9 +4,11 @@ Each target takes so many minutes of this process; a crash is shown with its inp
 """
 
 import argparse
+import gc
 import os
 import subprocess
 import sys
+from itertools import count
 from pathlib import Path
 from typing import Final
 
@@ -15,6 +17,7 @@ FOUND: Final = Path("build/fuzz")
 LONGEST_INPUT: Final = 4096
 MEGABYTES: Final = 2048
 SECONDS_AN_INPUT: Final = 20  # a hang
+INPUTS_A_COLLECTION: Final = 100  # brokers are full of circles
 
 
 def main() -> int:
@@ -41,8 +44,17 @@ def fuzz(target: str, minutes: float) -> None:
     """Does not return: the fuzzer ends the process."""
     import atheris
 
-    with atheris.instrument_imports(include=["gearmand_py", "tomllib", "click.parser"]):
+    atheris.enabled_hooks.add("RegEx")
+    with atheris.instrument_imports(include=["gearmand_py", "tomllib", "click.parser", "sqlalchemy.engine.url"]):
         from tests.fuzz.targets import TARGETS
+    gc.freeze()
+    inputs = count(1)
+
+    def run(data: bytes) -> None:
+        TARGETS[target](data)
+        if next(inputs) % INPUTS_A_COLLECTION == 0:
+            gc.collect()
+
     new = FOUND / target
     new.mkdir(parents=True, exist_ok=True)
     options = [
@@ -54,7 +66,7 @@ def fuzz(target: str, minutes: float) -> None:
         "-print_final_stats=1",
     ]
     # New inputs go to the first directory.
-    atheris.Setup([target, *options, str(new), *filter(os.path.isdir, [str(CORPUS / target)])], TARGETS[target])
+    atheris.Setup([target, *options, str(new), *filter(os.path.isdir, [str(CORPUS / target)])], run)
     atheris.Fuzz()
 
 

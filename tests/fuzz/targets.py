@@ -11,7 +11,6 @@ import sqlite3
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager, redirect_stdout, suppress
-from dataclasses import asdict
 from io import StringIO
 from pathlib import Path
 from typing import Final
@@ -107,7 +106,7 @@ def busy_core() -> Core:
 
 
 def core(data: bytes) -> None:
-    """Several peers, their bytes whole or one by one: the same answers, each a stream of packets, and no other error."""
+    """Several peers, their bytes whole or one by one: the same answers, each of them a stream of packets."""
     steps = list(steps_of(data))
     answers = converse(steps, lambda stream: [stream])
     assert answers == converse(steps, bytewise)
@@ -173,13 +172,9 @@ def words(data: bytes) -> None:
 
 
 def configured_by(content: bytes) -> None:
-    """Settings, or an error that names the file."""
+    """What a file with this content gives."""
     with temporary_file(content) as path:
-        try:
-            settle(["--config-file", str(path)])
-        except click.BadParameter as error:
-            if error.param is not None and error.param.name == "config_file":
-                assert str(path) in error.format_message()
+        settle(["--config-file", str(path)])
 
 
 def arguments(data: bytes) -> None:
@@ -201,9 +196,9 @@ def environment(data: bytes) -> None:
 def settle(given: list[str]) -> None:
     """Settings that can be used, or an error of click's."""
     with redirect_stdout(StringIO()), suppress(click.UsageError, click.exceptions.Exit):
-        with main.make_context("gearmand-py", given) as ctx:
-            found = asdict(settings_from(ctx.params))
-            assert all(math.isfinite(value) for value in found.values() if isinstance(value, float)), found
+        found = settings_from(main.make_context("gearmand-py", given).params)
+        assert math.isfinite(found.storage_timeout), found
+        assert found.memory_limit >= 0, found
 
 
 def size(data: bytes) -> None:
