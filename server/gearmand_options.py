@@ -171,10 +171,13 @@ def mysql_url(params: Params) -> str:
 
 
 def url(scheme: str, **parts: Any) -> str:
-    """A database URL, its password in it."""
+    """A database URL, its password in it. Raises click.BadParameter."""
     from sqlalchemy.engine import URL  # the commands that talk to a server go without
 
-    return URL.create(scheme, **parts).render_as_string(hide_password=False)
+    try:
+        return URL.create(scheme, **parts).render_as_string(hide_password=False)
+    except UnicodeEncodeError:
+        raise click.BadParameter("the database's options are not UTF-8") from None
 
 
 DATABASES: Final[dict[str, tuple[Callable[[Params], str], str]]] = {
@@ -195,7 +198,8 @@ def parse_conninfo(text: str) -> dict[str, str]:
     word = re.compile(r"\s*(\w+)\s*=\s*('(?:[^'\\]|\\.)*'|(?:[^\s'\\]|\\.)*)(?:\s+|$)")
     found: dict[str, str] = {}
     at = 0
-    while text[at:].strip():
+    text = text.strip()
+    while at < len(text):
         match = word.match(text, at)
         if not match:
             raise click.BadParameter("--libpq-conninfo is not of the form: host=db dbname=jobs user=ann")

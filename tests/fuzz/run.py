@@ -45,6 +45,7 @@ def fuzz(target: str, minutes: float) -> None:
     import atheris
 
     with atheris.instrument_imports(include=["gearmand_py", "tomllib", "click.parser", "sqlalchemy.engine.url"]):
+        from tests.fuzz.dictionary import DICTIONARY, for_libfuzzer
         from tests.fuzz.targets import TARGETS
     gc.freeze()
     inputs = count(1)
@@ -56,9 +57,12 @@ def fuzz(target: str, minutes: float) -> None:
 
     new = FOUND / target
     new.mkdir(parents=True, exist_ok=True)
+    words = FOUND / f"{target}.dict"
+    words.write_text(for_libfuzzer(DICTIONARY[target]))
     options = [
         f"-max_total_time={minutes * 60:.0f}",
         f"-max_len={LONGEST_INPUT}",
+        f"-dict={words}",
         f"-rss_limit_mb={MEGABYTES}",
         f"-timeout={SECONDS_AN_INPUT}",
         f"-artifact_prefix={FOUND}/{target}-",

@@ -119,3 +119,9 @@ def test_a_driver_that_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch
 def test_words_of_a_url_that_mean_nothing(url: str, reason: str) -> None:
     with pytest.raises(StorageError, match=reason):
         storage_for(url)
+
+
+@pytest.mark.parametrize("name", ["postgresql", "mysql", "mariadb"])
+def test_a_url_that_is_not_utf_8(name: str) -> None:
+    with pytest.raises(StorageError, match="is not UTF-8"):
+        storage_for(f"{name}://\udc80@host/queue")
