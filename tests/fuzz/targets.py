@@ -4,7 +4,6 @@
 target, and are tried again with every run of the tests, beside what hypothesis makes up.
 """
 
-import math
 import os
 import re
 import sqlite3
@@ -12,6 +11,7 @@ import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager, redirect_stdout, suppress
 from io import StringIO
+from math import inf, isfinite
 from pathlib import Path
 from typing import Final
 
@@ -23,6 +23,7 @@ from gearmand_py.server.codec import Connection, Packet
 from gearmand_py.server.config import OPTIONS, settings_from, without_password
 from gearmand_py.server.gearmand_options import postgres_url
 from gearmand_py.server.importing.rows import NotAJob, fingerprint, wanted
+from gearmand_py.server.index import JOB_COST, Sizes
 from gearmand_py.server.options import ENVIRONMENT_PREFIX, Setting, Size
 from gearmand_py.server.packets import REQUEST, RESPONSE
 from gearmand_py.server.peers import Peer
@@ -107,9 +108,9 @@ def busy_core() -> Core:
 
 def core(data: bytes) -> None:
     """Several peers, their bytes whole or one by one: the same answers, each of them a stream of packets."""
-    steps = list(steps_of(data))
-    answers = converse(steps, lambda stream: [stream])
-    assert answers == converse(steps, bytewise)
+    memory, steps = inf if data[:1] < b"\x80" else LITTLE, list(steps_of(data[1:]))
+    answers = converse(memory, steps, lambda stream: [stream])
+    assert answers == converse(memory, steps, bytewise)
     for answer in answers:
         client = Connection(RESPONSE)
         for kind, body in client.feed(answer):
@@ -119,6 +120,9 @@ def core(data: bytes) -> None:
 
 
 PEERS: Final = 3
+LITTLE: Final = 3 * JOB_COST  # memory for so few jobs that most are read back
+SMALL: Final = Sizes(page=2, tight_page=1, least=1, evicted=2)
+CRASH: Final = 5
 # What happens between two pieces of the peers' bytes.
 EVENTS: Final[Mapping[int, Callable[[Core], None]]] = {
     0: lambda core: core.commit(),
@@ -138,9 +142,11 @@ def steps_of(data: bytes) -> Iterator[tuple[int, int, bytes]]:
         at += 2 + size
 
 
-def converse(steps: Iterable[tuple[int, int, bytes]], pieces: Callable[[bytes], list[bytes]]) -> list[bytes]:
-    """What each peer was answered."""
-    core = Core(max_packet=MAX_PACKET)
+def converse(
+    memory: float, steps: Iterable[tuple[int, int, bytes]], pieces: Callable[[bytes], list[bytes]]
+) -> list[bytes]:
+    """What each peer was answered; after a crash it connects again."""
+    core = Core(max_packet=MAX_PACKET, memory_limit=memory, sizes=SMALL, job_retries=2)
     peers: list[Peer] = [core.connect() for _ in range(PEERS)]
     answers = [b""] * PEERS
     for number, event, stream in steps:
@@ -150,6 +156,9 @@ def converse(steps: Iterable[tuple[int, int, bytes]], pieces: Callable[[bytes], 
             EVENTS[event](core)
         core.check()
         answers = [answer + core.raw(peer) for answer, peer in zip(answers, peers, strict=True)]
+        if event == CRASH:
+            core.crash()
+            peers = [core.connect() for _ in range(PEERS)]
     core.commit()
     answers = [answer + core.raw(peer) for answer, peer in zip(answers, peers, strict=True)]
     for peer in peers:
@@ -197,7 +206,7 @@ def settle(given: list[str]) -> None:
     """Settings that can be used, or an error of click's."""
     with redirect_stdout(StringIO()), suppress(click.UsageError, click.exceptions.Exit):
         found = settings_from(main.make_context("gearmand-py", given).params)
-        assert math.isfinite(found.storage_timeout), found
+        assert isfinite(found.storage_timeout), found
         assert found.memory_limit >= 0, found
 
 
