@@ -10,14 +10,18 @@ One of these disks is what the next server starts from, so that recoveries are c
 import asyncio
 import os
 import random
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
+from time import monotonic, sleep
 from typing import Final
 
+import pytest
 from sqlalchemy import text
 
 from gearmand_py.migrations import upgrade
 from gearmand_py.server import packets
+from gearmand_py.server.client import Client
+from gearmand_py.server.ids import id_of
 from gearmand_py.storage.base import JobRecord
 from gearmand_py.storage.urls import storage_for
 from tests.conftest import StartServer
@@ -25,7 +29,7 @@ from tests.durability.disk import Disk
 from tests.durability.load import GONE, LATER, NOW, Mixed, Said, load_on, said
 from tests.harness.server import Server
 from tests.harness.strace import CHANGES, SYNCS, WRITES, Call, prefix, read_trace
-from tests.load import priority_of, sequence_of
+from tests.load import drain, priority_of, sequence_of
 
 CUTS: Final = int(os.environ.get("POWER_CUTS", "40"))
 SEED: Final = os.environ.get("POWER_CUTS_SEED")
@@ -33,6 +37,10 @@ CUTS_A_SERVER: Final = 200
 FEWEST_SERVERS: Final = 2
 JOBS_A_SERVER: Final = 4000  # acknowledged: enough for the log to be written back, and begun again
 FEWEST: Final = 20  # cancelled, and done
+MANY: Final = 100  # cuts from which on the longer tests run too
+LARGE: Final = b"large" * 180_000  # a trace has strings of up to a million bytes
+LARGE_ONES: Final = 30  # more than what a file keeps for later
+LONGEST_WAIT: Final = 120.0  # an idle file is looked at every 10 seconds
 FILE: Final = "queue.db"
 
 
@@ -89,6 +97,52 @@ def test_every_acknowledged_job_is_there_after_a_power_cut(start_server: StartSe
             wanted += len(there)
         gone = away
     assert wanted > 100 * CUTS, "there was little to lose"
+
+
+@pytest.mark.parametrize("cuts", [CUTS // 10] if CUTS >= MANY else [])  # a trace of some hundred MB
+def test_small_jobs_outlive_cuts_while_large_ones_come_and_go(
+    start_server: StartServer, tmp_path: Path, cuts: int
+) -> None:
+    """Payloads of many pages are written and deleted, the file grows, gives its pages back, and is made anew."""
+    seed = int(SEED) if SEED else random.SystemRandom().randrange(10**6)
+    print(f"POWER_CUTS_SEED={seed}")  # noqa: T201 - pytest shows it when the test fails
+    chance = random.Random(seed)
+    folder, trace = tmp_path / "queue", tmp_path / "trace"
+    folder.mkdir()
+    server = start_server(name=f"queue/{FILE}", prefix=prefix(trace, WRITES | SYNCS | CHANGES))
+    with server.connect() as client:
+        small = submit(client, LATER, b"small", 10)
+        submit(client, NOW, LARGE, LARGE_ONES)
+        assert len(drain(server.port, Mixed(), NOW)) == LARGE_ONES
+        assert server.database.stat().st_size > len(LARGE)
+        wait_until(lambda: server.database.stat().st_size < len(LARGE))
+        small += submit(client, LATER, b"small", 10)
+    assert server.stop() == 0
+    calls = read_trace(trace)
+    assert {"ftruncate"} <= {call.name for call in calls if call.file == str(folder / FILE)}
+    disk = Disk(folder, {}, calls)
+    spoken = list(said(calls, Mixed()))
+    for line in moments(calls, folder, chance, cuts):
+        found = rows_in(put_down(disk.after_cut(line, chance), tmp_path / "after"))
+        acknowledged = {word.id for word in spoken if word.what == packets.JOB_CREATED and word.line < line}
+        taken = {word.id for word in spoken if word.what == packets.JOB_ASSIGN and word.line < line}
+        assert acknowledged - taken <= found.keys(), f"lost after a cut at line {line}"
+        assert all(bytes(found[id_].data) == b"small" for id_ in found.keys() & set(small))
+        assert all(found[id_].data == LARGE for id_ in found.keys() - set(small))
+
+
+def submit(client: Client, function: bytes, data: bytes, count: int) -> list[int]:
+    """Jobs, one by one; their ids."""
+    handles = [client.ask(packets.SUBMIT_JOB_BG, function, b"", data, answer=packets.JOB_CREATED) for _ in range(count)]
+    return [id_of(handle) or 0 for handle in handles]
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    """Look again and again."""
+    until = monotonic() + LONGEST_WAIT
+    while not condition():
+        assert monotonic() < until
+        sleep(0.1)
 
 
 def test_the_check_notices_that_commits_are_not_synced(start_server: StartServer, tmp_path: Path) -> None:
