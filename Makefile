@@ -67,7 +67,7 @@ test-properties: setup ## the property tests with many more examples
 	HYPOTHESIS_PROFILE=long $(BIN)/python -m pytest tests/properties $(ARGS)
 
 test-powercut: setup ## the disk after CUTS=2000 power cuts under load: every acknowledged job is there
-	POWER_CUTS=$(or $(CUTS),2000) $(BIN)/python -m pytest tests/durability $(ARGS)
+	POWER_CUTS=$(or $(CUTS),2000) $(BIN)/python -m pytest tests/durability/test_power_cuts.py $(ARGS)
 
 fuzz: setup ## whatever is read, fuzzed; MINUTES=10 each, ARGS="codec text" for some targets
 	@$(BIN)/pip install --quiet --disable-pip-version-check --group fuzz

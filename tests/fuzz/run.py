@@ -8,6 +8,7 @@ import gc
 import os
 import subprocess
 import sys
+from importlib.util import find_spec
 from itertools import count
 from pathlib import Path
 from typing import Final
@@ -27,6 +28,8 @@ def main() -> int:
     parser.add_argument("--minutes", type=float, default=10, help="for each target")
     parser.add_argument("--inside", action="store_true", help=argparse.SUPPRESS)
     given = parser.parse_args()
+    if find_spec("atheris") is None:
+        parser.error("atheris is not installed: make fuzz does it, on Linux with Python 3.11 to 3.14")
     if given.inside:
         fuzz(given.targets[0], given.minutes)
     from tests.fuzz.targets import TARGETS
