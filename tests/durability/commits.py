@@ -143,6 +143,7 @@ class Wire(NamedTuple):
     ends: Callable[[bytes], Iterator[int]]
 
 
+DELETE: Final = re.compile(rb"DELETE FROM \S+ WHERE id IN \(([\d,]+)\)")
 MYSQL: Final = Wire(re.compile(rb"\((\d+),x'"), int, mysql_ends)
 WIRES: Final = {
     # COPY in its binary form: 9 columns, the first one of 8 bytes.
@@ -152,23 +153,30 @@ WIRES: Final = {
 }
 
 
-def in_server(calls: Sequence[Call], kind: str) -> Committed:
-    """Where the answer had been read that ended the transaction to which the row had been sent."""
+def in_server(calls: Sequence[Call], kind: str) -> tuple[Committed, Committed]:
+    """Where the answer had been read that ended the transaction to which the row, or its delete, had been sent."""
     wire = WIRES[kind]
     answers = streams(calls, READS)
-    committed: Committed = {}
+    inserted: Committed = {}
+    deleted: Committed = {}
     for connection, sent in streams(calls, WRITES).items():
-        rows = [(wire.number(row[1]), sent.line(row.end())) for row in wire.row.finditer(sent.data)]
-        if not rows or connection not in answers:
-            continue
-        answer = answers[connection]
-        ends = [answer.line(place) for place in wire.ends(answer.data)]
-        for id_, line in rows:
-            if id_ not in committed and (at := bisect_left(ends, line)) < len(ends):
-                committed[id_] = ends[at]
-    return committed
+        rows = [(wire.number(row[1]), row.end()) for row in wire.row.finditer(sent.data)]
+        deletes = [(int(id_), found.end()) for found in DELETE.finditer(sent.data) for id_ in found[1].split(b",")]
+        if rows or deletes:  # to the database
+            answer = answers[connection]
+            ends = [answer.line(place) for place in wire.ends(answer.data)]
+            for committed, ids in ((inserted, rows), (deleted, deletes)):
+                for id_, place in ids:
+                    note(committed, id_, sent.line(place), ends)
+    return inserted, deleted
+
+
+def note(committed: Committed, id_: int, sent: Line, ends: Sequence[Line]) -> None:
+    """The first end of a transaction after something was sent; what is sent once more was committed before, or not."""
+    if id_ not in committed and (at := bisect_left(ends, sent)) < len(ends):
+        committed[id_] = ends[at]
 
 
 def too_early(spoken: Sequence[Said], committed: Committed) -> list[Said]:
-    """Acknowledgements that left before the row was committed."""
+    """What was said before it was committed."""
     return [word for word in spoken if committed.get(word.id, word.line) >= word.line]

@@ -2,11 +2,11 @@
 
 Each JOB_CREATED of a background job is matched by the id in its handle with what the server wrote to its database. With
 SQLite a sync of the log has to have ended that began after the last frame of the row's transaction was written; with
-the others the answer has to have been read that ends the transaction to which the row was sent. That such an answer
-means a sync there is a matter of the database's settings, which are looked at too.
+the others the answer has to have been read that ends the transaction to which the row was sent, and the OK of a cancel
+is looked at too. That such an answer means a sync is a matter of the database's settings, which are read.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -63,9 +63,9 @@ def acknowledgements(calls: Sequence[Call], record: Mixed) -> list[Said]:
     return spoken
 
 
-def check(calls: Sequence[Call], record: Mixed, committed: Callable[[Sequence[Call]], Committed]) -> None:
+def check(calls: Sequence[Call], record: Mixed, rows: Committed) -> None:
     """The order holds, and could have been broken."""
-    spoken, rows = acknowledgements(calls, record), committed(calls)
+    spoken = acknowledgements(calls, record)
     assert {word.id for word in spoken} <= rows.keys()
     assert too_early(spoken, rows) == []
     assert len({rows[word.id] for word in spoken}) >= FEWEST_BATCHES
@@ -78,7 +78,8 @@ def test_a_job_in_sqlite_is_synced_before_it_is_acknowledged(start_server: Start
     server = start_server(prefix=prefix(trace, WRITES | SYNCS))
     record = run_load(server)
     assert server.stop() == 0
-    check(read_trace(trace), record, in_sqlite)
+    calls = read_trace(trace)
+    check(calls, record, in_sqlite(calls))
 
 
 def test_a_job_in_a_database_server_is_committed_before_it_is_acknowledged(
@@ -89,7 +90,13 @@ def test_a_job_in_a_database_server_is_committed_before_it_is_acknowledged(
     with attached(server.pid, trace, READS | WRITES):
         record = run_load(server)
         assert server.stop() == 0
-    check(read_trace(trace), record, lambda calls: in_server(calls, queue.kind))
+    calls = read_trace(trace)
+    inserted, deleted = in_server(calls, queue.kind)
+    check(calls, record, inserted)
+    cancelled = [word for word in said(calls, record) if word.what == packets.TEXT]
+    assert len(cancelled) >= record.cancelled
+    assert {word.id for word in cancelled} <= deleted.keys()
+    assert too_early(cancelled, deleted) == []
     statement, settings = SYNCED[queue.kind]
     assert queue.query(statement) == settings
     assert "WARNING" not in server.stderr
