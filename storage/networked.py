@@ -146,10 +146,7 @@ class NetworkedStorage(SqlStorage):
         """An engine whose connections are made by `_connect`. Raises StorageError for a URL that makes none."""
         arguments = {"async_creator_fn": self._connect, **self.connect_arguments()}
         try:
-            self.url.render_as_string()  # as messages show it
             return create_async_engine(self.url, poolclass=NullPool, connect_args=arguments)
-        except UnicodeEncodeError:
-            raise StorageError("--database is not UTF-8") from None
         except (ArgumentError, ValueError) as error:
             raise StorageError(f"{self.where}: {error}: correct --database") from None
 

@@ -121,7 +121,9 @@ def test_words_of_a_url_that_mean_nothing(url: str, reason: str) -> None:
         storage_for(url)
 
 
-@pytest.mark.parametrize("name", ["postgresql", "mysql", "mariadb"])
-def test_a_url_that_is_not_utf_8(name: str) -> None:
+@pytest.mark.parametrize(
+    "url", ["postgresql://{}@host/queue", "mysql://host/{}", "sqlite:////{}", "sqlite://{}/q", "{}"]
+)
+def test_a_url_that_is_not_utf_8(url: str) -> None:
     with pytest.raises(StorageError, match="is not UTF-8"):
-        storage_for(f"{name}://\udc80@host/queue")
+        storage_for(url.format("\udc80"))
