@@ -8,7 +8,7 @@ BASE   ?= python:3.13-slim
 # Test processes. Most of a test's time is spent waiting.
 JOBS   ?= 2
 
-.PHONY: help setup run test lint format docs lock audit sbom wheel image test-crash test-outages test-properties test-import test-containers bench churn scale microbench profile clean
+.PHONY: help setup run test lint format docs lock audit sbom wheel image test-crash test-outages test-properties test-import test-containers test-powercut fuzz bench churn scale microbench profile clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 18
@@ -86,6 +86,13 @@ test-import: setup ## JOBS_IN_QUEUE=100000 jobs out of real gearmand queues; imp
 
 test-properties: setup ## the property tests with many more examples
 	HYPOTHESIS_PROFILE=long $(BIN)/python -m pytest tests/properties $(ARGS)
+
+test-powercut: setup ## the disk after CUTS=2000 power cuts under load: every acknowledged job is there
+	POWER_CUTS=$(or $(CUTS),2000) $(BIN)/python -m pytest tests/durability/test_power_cuts.py $(ARGS)
+
+fuzz: setup ## whatever is read, fuzzed; MINUTES=10 each, ARGS="codec text" for some targets
+	@$(BIN)/pip install --quiet --disable-pip-version-check --group fuzz
+	$(BIN)/python -m tests.fuzz.run --minutes $(or $(MINUTES),10) $(ARGS)
 
 test-containers: setup ## the image and the compose file; an error where no Docker engine answers
 	GEARMAND_TEST_SOURCES=containers $(BIN)/python -m pytest tests/containers $(ARGS)

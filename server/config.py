@@ -17,7 +17,7 @@ from gearmand_py.server.codec import DEFAULT_MAX_PACKET
 from gearmand_py.server.config_file import read_file
 from gearmand_py.server.gearmand_options import QUEUE_OPTIONS, WITHOUT_EFFECT, queue_of
 from gearmand_py.server.memory import usual_memory_limit
-from gearmand_py.server.options import Setting, Size, setting
+from gearmand_py.server.options import Seconds, Setting, Size, setting
 from gearmand_py.storage.base import MAX_NODE
 
 LARGEST_PACKET: Final = (1 << 32) - 1  # the size field has 4 bytes
@@ -141,7 +141,7 @@ OPTIONS: Final[list[click.Parameter]] = [
     ),
     setting(
         "--storage-timeout",
-        type=click.FloatRange(0),
+        type=Seconds(),
         default=30.0,
         metavar="SECONDS",
         help="How long background submits wait for a database that is away before they get an error.",

@@ -22,7 +22,7 @@ def read_file(ctx: click.Context, _param: click.Parameter, path: Path | None) ->
     try:
         text = path.read_text()
         found = from_words(ctx, text) if holds_words(text) else from_toml(ctx, text)
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except (OSError, UnicodeDecodeError) as error:
         raise click.BadParameter(f"{path}: {error}") from None
     except click.UsageError as error:
         raise click.BadParameter(f"{path}: {error.format_message()}") from None
@@ -59,10 +59,20 @@ def from_toml(ctx: click.Context, text: str) -> Values:
     """`port = 4730`, `listen = ["127.0.0.1", "::1"]`."""
     options = {name: option for name, option in by_name(ctx).items() if option.envvar}  # which have a long name
     found = {}
-    for key, value in tomllib.loads(text).items():
+    for key, value in parsed(text).items():
         option = options.get(key.replace("-", "_")) or unknown(key, options)
         found[str(option.name)] = convert(ctx, option, fitting(option, key, value))
     return found
+
+
+def parsed(text: str) -> Values:
+    """A table of TOML. Raises click.UsageError: for some texts the parser fails in ways of its own."""
+    try:
+        return tomllib.loads(text)
+    except RecursionError:
+        raise click.UsageError("brackets are nested too deeply") from None
+    except ValueError as error:  # TOMLDecodeError, or a number with thousands of digits
+        raise click.UsageError(str(error)) from None
 
 
 def by_name(ctx: click.Context) -> dict[str, Setting]:

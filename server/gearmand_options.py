@@ -133,7 +133,7 @@ def postgres_url(params: Params) -> str:
     address = words.pop("hostaddr", "")
     host = words.pop("host", "") or address
     port = words.pop("port", "") or "5432"
-    if not port.isdigit():
+    if not re.fullmatch(r"[0-9]{1,5}", port):
         raise click.BadParameter(f"--libpq-conninfo: port={port} is no number")
     login = {"username": words.pop("user", None), "password": words.pop("password", None)}
     database = words.pop("dbname", None) or login["username"]
@@ -171,10 +171,13 @@ def mysql_url(params: Params) -> str:
 
 
 def url(scheme: str, **parts: Any) -> str:
-    """A database URL, its password in it."""
+    """A database URL, its password in it. Raises click.BadParameter."""
     from sqlalchemy.engine import URL  # the commands that talk to a server go without
 
-    return URL.create(scheme, **parts).render_as_string(hide_password=False)
+    try:
+        return URL.create(scheme, **parts).render_as_string(hide_password=False)
+    except UnicodeEncodeError:
+        raise click.BadParameter("the database's options are not UTF-8") from None
 
 
 DATABASES: Final[dict[str, tuple[Callable[[Params], str], str]]] = {
@@ -195,7 +198,8 @@ def parse_conninfo(text: str) -> dict[str, str]:
     word = re.compile(r"\s*(\w+)\s*=\s*('(?:[^'\\]|\\.)*'|(?:[^\s'\\]|\\.)*)(?:\s+|$)")
     found: dict[str, str] = {}
     at = 0
-    while text[at:].strip():
+    text = text.strip()
+    while at < len(text):
         match = word.match(text, at)
         if not match:
             raise click.BadParameter("--libpq-conninfo is not of the form: host=db dbname=jobs user=ann")

@@ -1,5 +1,6 @@
 """What an option is: where its value may come from, and the kinds of values that click does not have."""
 
+import math
 import os
 import re
 from pathlib import Path
@@ -18,12 +19,26 @@ class Size(click.ParamType[int]):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
         """`64M`, `64MiB`, `64MB` and `67108864` are the same."""
-        if isinstance(value, int):
+        if isinstance(value, int) and value >= 0:
             return value
-        match = re.fullmatch(r"(\d+)\s*([KMG]?)(i?B)?", str(value).strip(), re.IGNORECASE)
+        match = re.fullmatch(r"(\d{1,18})\s*([KMG]?)(i?B)?", str(value).strip(), re.IGNORECASE)
         if not match:
             self.fail(f"{value!r} is not a size: write 1048576, 64M or 64MiB", param, ctx)
         return int(match[1]) * UNITS[match[2].upper()]
+
+
+class Seconds(click.FloatRange):
+    """A time from 0 on: Python reads `nan` and `1e400` as numbers too, but no clock comes to them."""
+
+    def __init__(self) -> None:
+        super().__init__(0)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Seconds, as a number."""
+        seconds = float(super().convert(value, param, ctx))
+        if not math.isfinite(seconds):
+            self.fail(f"{seconds} is no number of seconds", param, ctx)
+        return seconds
 
 
 class Setting(click.Option):

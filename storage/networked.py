@@ -18,6 +18,7 @@ from secrets import token_bytes
 from typing import Any, Final, NamedTuple
 
 from sqlalchemy.engine import URL
+from sqlalchemy.exc import ArgumentError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.pool import NullPool
 
@@ -142,9 +143,12 @@ class NetworkedStorage(SqlStorage):
     # ---- connecting
 
     def make_engine(self) -> AsyncEngine:
-        """An engine whose connections are made by `_connect_driver`."""
+        """An engine whose connections are made by `_connect`. Raises StorageError for a URL that makes none."""
         arguments = {"async_creator_fn": self._connect, **self.connect_arguments()}
-        return create_async_engine(self.url, poolclass=NullPool, connect_args=arguments, hide_parameters=True)
+        try:
+            return create_async_engine(self.url, poolclass=NullPool, connect_args=arguments, hide_parameters=True)
+        except (ArgumentError, ValueError) as error:
+            raise StorageError(f"{self.where}: {error}: correct --database") from None
 
     async def _connect(self, **options: Any) -> Any:
         password = self._password()

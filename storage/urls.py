@@ -63,7 +63,10 @@ def storage_for(
 def parse(database: str) -> URL:
     """The URL with its driver. Raises StorageError, which shows nothing that may be a password."""
     try:
+        database.encode()
         url = make_url(database)
+    except UnicodeEncodeError:
+        raise StorageError("--database is not UTF-8") from None
     except (ArgumentError, ValueError):
         shown = repr(database) if re.fullmatch(r"[\w./-]+", database) else "--database"  # may hold a password
         raise StorageError(f"{shown} is not a database URL: use {FORMS}") from None

@@ -235,7 +235,8 @@ class Load:
     """A number of connections to a server, served by a thread of their own until all are gone or `stop` is called.
 
     `submitted` are the functions of the jobs, `worked` those that the workers can do: what is not among these waits.
-    `idlers` are workers that take a job and never end it: it must come back after a restart.
+    `idlers` are workers that take a job and never end it: it must come back after a restart. `others` are links that
+    a test has besides.
     """
 
     def __init__(
@@ -249,6 +250,7 @@ class Load:
         window: int = 64,
         workers: int = 8,
         idlers: int = 2,
+        others: Sequence[Callable[[socket.socket, Record], Link]] = (),
     ) -> None:
         self.record = record
         self._selector = DefaultSelector()
@@ -256,6 +258,8 @@ class Load:
             self._add(Worker(connect(port), record, worked, idle=number < idlers))
         for _ in range(submitters):
             self._add(Submitter(connect(port), record, submitted, window))
+        for other in others:
+            self._add(other(connect(port), record))
         self._stopping = False
         self._changed = Condition()
         self._thread = Thread(target=self._run, name="load")

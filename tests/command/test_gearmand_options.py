@@ -123,6 +123,21 @@ def test_a_user_of_mysql_who_is_not_named_is_our_own() -> None:
     assert settings("-q", "mysql", "--mysql-db=jobs")["database"] == f"mysql://{getuser()}@localhost:3306/jobs"
 
 
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["-q", "MySQL", "--mysql-db", "\udc80"], "the database's options are not UTF-8"),
+        (["-q", "Postgres", "--libpq-conninfo", "user=\udc80"], "the database's options are not UTF-8"),
+        (["-q", "Postgres", "--libpq-conninfo", "port=\u00b2"], "port=\u00b2 is no number"),
+        (["-q", "Postgres", "--libpq-conninfo", f"port={'9' * 5000}"], "is no number"),
+    ],
+)
+def test_words_that_no_url_can_hold(words: list[str], message: str) -> None:
+    ended = CliRunner().invoke(main, [*words, "--check-config"])
+    assert ended.exit_code == 2
+    assert message in ended.output
+
+
 def test_passwords_are_taken_and_not_shown() -> None:
     secret = "s3cret"  # as it must not be seen
     for words in (

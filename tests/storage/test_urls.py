@@ -112,3 +112,24 @@ def test_a_driver_that_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(StorageError, match="the driver is not installed: pip install asyncmy"):
         parse("mysql+asyncmy://host/queue")
+
+
+@pytest.mark.parametrize(
+    ("url", "reason"),
+    [
+        ("postgresql://host/queue?host=a&host=b", "ports are required"),
+        ("postgresql:///queue?host=/run/postgresql&port=x", "non-integer port"),
+        ("mysql://host/queue?connect_timeout=x", "invalid literal for int"),
+    ],
+)
+def test_words_of_a_url_that_mean_nothing(url: str, reason: str) -> None:
+    with pytest.raises(StorageError, match=reason):
+        storage_for(url)
+
+
+@pytest.mark.parametrize(
+    "url", ["postgresql://{}@host/queue", "mysql://host/{}", "sqlite:////{}", "sqlite://{}/q", "{}"]
+)
+def test_a_url_that_is_not_utf_8(url: str) -> None:
+    with pytest.raises(StorageError, match="is not UTF-8"):
+        storage_for(url.format("\udc80"))

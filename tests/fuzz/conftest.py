@@ -1,0 +1,5 @@
+"""How long hypothesis tries is said in one place."""
+
+from tests.properties import conftest
+
+__all__ = ["conftest"]
