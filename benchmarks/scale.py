@@ -91,6 +91,11 @@ class Server:
         """Jobs a second, for a while."""
         return float(self.load("work", "-n", str(self.submitted), "-t", DRAIN_SECONDS)["jobs_per_s"])
 
+    def drain_to(self, jobs: int, rate: float) -> None:
+        """Run jobs until about so many are left."""
+        if (more := self.total() - jobs) > 0:
+            self.load("work", "-n", str(self.submitted), "-t", str(more / rate))
+
     def drain_all(self, rate: float) -> bool:
         """Run all that is left, at about `rate` jobs a second; was each there once?
 
@@ -150,6 +155,7 @@ def compare(small: Server, big: Server, rounds: int, when: str) -> float:
             rates.setdefault(("submit", server.name), []).append(server.submit(ROUND))
         for server in (small, big):
             rates.setdefault(("drain", server.name), []).append(server.drain())
+        small.drain_to(BASE, rates["drain", small.name][-1])
     for what in ("submit", "drain"):
         few, many = (statistics.median(rates[what, server.name]) for server in (small, big))
         print(f"| {what}, {when} | {few:,.0f}/s | {many:,.0f}/s | {many / few:.2f} |", flush=True)
