@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from importlib.metadata import version
 from math import inf
 from typing import Any, Final, TypeVar
@@ -19,13 +20,15 @@ from gearmand_py.server.config import Settings
 from gearmand_py.server.connection import Front
 from gearmand_py.server.database import ServerStorage, prepare_schema, storage_of
 from gearmand_py.server.dispatch import Dispatch
+from gearmand_py.server.encrypted import Encrypted
 from gearmand_py.server.ids import Ids, handle_prefix
 from gearmand_py.server.importing.unimported import unimported
 from gearmand_py.server.index import Index
-from gearmand_py.server.listeners import addresses_of
+from gearmand_py.server.listeners import said, speaks_tls
 from gearmand_py.server.orders import Orders
 from gearmand_py.server.systemd import Manager
 from gearmand_py.server.table import TableReader, counted
+from gearmand_py.server.tls import Tls
 from gearmand_py.storage.base import Reader, StorageError
 from gearmand_py.storage.sql import SqlStorage
 
@@ -49,16 +52,20 @@ class Server:
     table: TableReader | None  # where there is a table
 
 
-async def serve(settings: Settings, listening: list[socket.socket], is_up: Callable[[], None]) -> None:
+async def serve(
+    settings: Settings, listening: list[socket.socket], is_up: Callable[[], None], tls: Tls | None = None
+) -> None:
     """Serve on the sockets until told to stop; `is_up` is called once it does. Raises StorageError."""
     orders = Orders()
+    if tls:
+        orders.on_hangup.append(tls.reload)
     orders.obey_signals()
     manager = Manager()
     manager.keep_alive()
-    addresses = ", ".join(addresses_of(listening))
+    addresses = said(listening, settings)
     storage = storage_of(settings)
     try:
-        server = await unless(orders.stop, get_ready(settings, storage, listening, orders))
+        server = await unless(orders.stop, get_ready(settings, storage, listening, orders, tls))
         if server is None:
             log.info("stopped before it served")
             return
@@ -73,7 +80,7 @@ async def serve(settings: Settings, listening: list[socket.socket], is_up: Calla
 
 
 async def get_ready(
-    settings: Settings, storage: ServerStorage, listening: list[socket.socket], orders: Orders
+    settings: Settings, storage: ServerStorage, listening: list[socket.socket], orders: Orders, tls: Tls | None
 ) -> Server:
     """Open the storage, and start. Raises StorageError."""
     await storage.open()
@@ -81,7 +88,7 @@ async def get_ready(
         await prepare_schema(settings, storage)
     for line in (*await storage.advice(), *await unimported(settings, storage)):
         log.warning("%s", line)
-    return await start(settings, storage, listening, orders)
+    return await start(settings, storage, listening, orders, tls)
 
 
 async def unless(stopped: asyncio.Event, work: Coroutine[Any, Any, T]) -> T | None:
@@ -98,7 +105,9 @@ async def unless(stopped: asyncio.Event, work: Coroutine[Any, Any, T]) -> T | No
     return None
 
 
-async def start(settings: Settings, storage: ServerStorage, listening: list[socket.socket], orders: Orders) -> Server:
+async def start(
+    settings: Settings, storage: ServerStorage, listening: list[socket.socket], orders: Orders, tls: Tls | None
+) -> Server:
     """Take up the stored jobs, then accept connections."""
     tame_collector()
     make_reader = readers_of(storage)
@@ -120,7 +129,7 @@ async def start(settings: Settings, storage: ServerStorage, listening: list[sock
     table = TableReader(make_reader, front) if make_reader else None
     if table:
         await table.take_up()
-    return Server(front, storage, [await accept_on(one, front, settings) for one in listening], table)
+    return Server(front, storage, [await accept_on(one, front, settings, tls) for one in listening], table)
 
 
 def readers_of(storage: ServerStorage) -> Callable[[], Reader] | None:
@@ -128,12 +137,15 @@ def readers_of(storage: ServerStorage) -> Callable[[], Reader] | None:
     return storage.reader if isinstance(storage, SqlStorage) else None
 
 
-async def accept_on(listening: socket.socket, front: Front, settings: Settings) -> asyncio.Server:
+async def accept_on(listening: socket.socket, front: Front, settings: Settings, tls: Tls | None) -> asyncio.Server:
     """Let connections in."""
     loop = asyncio.get_running_loop()
     if listening.family == socket.AF_UNIX:
         return await loop.create_unix_server(front.accept, sock=listening, backlog=settings.backlog)
-    return await loop.create_server(front.accept, sock=listening, backlog=settings.backlog)
+    accept: Callable[[], asyncio.Protocol] = front.accept
+    if tls and speaks_tls(listening, settings):
+        accept = partial(Encrypted, tls, front.accept)
+    return await loop.create_server(accept, sock=listening, backlog=settings.backlog)
 
 
 def tame_collector() -> None:

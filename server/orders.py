@@ -1,10 +1,11 @@
-"""What the server is told while it runs, by signals and by the text command: stop, finish, open the log anew."""
+"""What the server is told while it runs, by signals and by the text command: stop, finish, open files anew."""
 
 import asyncio
 import logging
 import os
 import signal
 import sys
+from collections.abc import Callable
 from typing import Final
 
 from gearmand_py.server.logs import logs_elsewhere, reopen_log
@@ -20,6 +21,7 @@ class Orders:
     def __init__(self) -> None:
         self.stop = asyncio.Event()
         self.finish = asyncio.Event()
+        self.on_hangup: list[Callable[[], None]] = [reopen_log]
 
     def obey_signals(self) -> None:
         """From now on. Needs a running loop."""
@@ -29,7 +31,11 @@ class Orders:
         loop.add_signal_handler(signal.SIGUSR1, self.finish.set)
         # In a terminal it says that the terminal is gone.
         in_terminal = not logs_elsewhere() and sys.stderr.isatty()
-        loop.add_signal_handler(signal.SIGHUP, self._stop_or_die if in_terminal else reopen_log)
+        loop.add_signal_handler(signal.SIGHUP, self._stop_or_die if in_terminal else self._read_anew)
+
+    def _read_anew(self) -> None:
+        for read in self.on_hangup:
+            read()
 
     def _stop_or_die(self) -> None:
         """A second signal does not wait for a storage that hangs."""

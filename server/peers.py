@@ -28,6 +28,7 @@ class Peer:
         "address",
         "asleep",
         "awaited",
+        "certificate",
         "client_id",
         "closed",
         "dirty",
@@ -48,6 +49,7 @@ class Peer:
         self.address = address
         self.fd = fd
         self.link = link  # the shell's side of the connection; the broker never looks at it
+        self.certificate: str | None = None  # whose certificate it has shown: its common name
         self.closed = False
         # to be sent
         self.outbox: list[Payload] = []
