@@ -6,7 +6,7 @@ ARGS   ?=
 # Test processes. Most of a test's time is spent waiting.
 JOBS   ?= 2
 
-.PHONY: help setup run test lint format docs wheel image test-crash test-outages test-properties test-import test-containers bench churn scale microbench profile clean
+.PHONY: help setup run test lint format docs wheel image test-crash test-outages test-properties test-import test-containers test-libgearman-tls bench bench-tls churn scale microbench profile clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 18
@@ -68,6 +68,12 @@ test-properties: setup ## the property tests with many more examples
 
 test-containers: setup ## the image and the compose file; an error where no Docker engine answers
 	GEARMAND_TEST_SOURCES=containers $(BIN)/python -m pytest tests/containers $(ARGS)
+
+test-libgearman-tls: setup ## libgearman over TLS; GEARMAN=path of its tool, built with --enable-ssl as Debian's is not
+	GEARMAN=$(GEARMAN) $(BIN)/python -m pytest tests/tls/libgearman.py $(ARGS)
+
+bench-tls: setup ## TLS against plain, on one server; ARGS="--rounds 5"
+	$(BIN)/python benchmarks/tls.py $(ARGS)
 
 bench: setup ## against the C gearmand; GEARLOAD=path of the load generator
 	$(BIN)/python benchmarks/compare.py $(ARGS)

@@ -7,6 +7,7 @@ from functools import cache
 from ipaddress import ip_address
 from typing import Any
 
+RECORD = 16 * 1024
 BLOCKS = ssl.SSLWantReadError, ssl.SSLWantWriteError
 
 
@@ -16,7 +17,7 @@ class Socket(ssl.SSLSocket):
     def recv(self, buflen: int = 1024, flags: int = 0) -> bytes:
         """A record at most. What is left of one would wait unseen by a selector, but none is larger than a read."""
         try:
-            return super().recv(buflen, flags)
+            return super().recv(min(buflen, RECORD), flags)
         except BLOCKS as error:
             raise BlockingIOError from error
 

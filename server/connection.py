@@ -234,8 +234,9 @@ class Client(asyncio.Protocol):
         socket = transport.get_extra_info("socket")
         self.peer = Peer(str(address[0]) if address else "-", socket.fileno() if socket else -1, self)
         self.peer.exceptions = self.front.exceptions
-        self.peer.certificate = transport.get_extra_info("certificate")  # of a server.encrypted.Encrypted
-        log.debug("connection %d from %s", self.peer.fd, self.peer.address)
+        self.peer.certificate = name = transport.get_extra_info("certificate")  # of a server.encrypted.Encrypted
+        shown = f" with the certificate {name!r}" if name else ""
+        log.debug("connection %d from %s%s", self.peer.fd, self.peer.address, shown)
         self.front.broker.connect(self.peer)
 
     def data_received(self, data: bytes) -> None:
