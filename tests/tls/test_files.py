@@ -3,17 +3,17 @@
 import os
 import shutil
 import signal
-import socket
 import subprocess
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
 import pytest
+from click.testing import CliRunner
 
+from gearmand_py.server.cli import main
 from tests.command.running import CANNOT_START, WRONG_USAGE, GearmandPy
 from tests.conftest import StartServer
-from tests.harness.server import HOST, Server
+from tests.harness.server import Server
 from tests.tls.certificates import Authority, Pair
 from tests.tls.test_server import secured, version_over
 
@@ -59,12 +59,15 @@ def wrong_files(own: Pair, other: Pair, directory: Path) -> list[Wrong]:
 def test_wrong_files_are_named_before_anything_is_begun(
     gearmand_py: GearmandPy, authority: Authority, own: Pair, tmp_path: Path
 ) -> None:
-    for check in ([], ["--check-config"]):
-        for words, said in wrong_files(own, authority.issue("other"), tmp_path):
-            ended = gearmand_py.run("--port=0", "--queue-type=builtin", "--ssl", *check, *words)
-            assert ended.status == CANNOT_START
-            assert said in ended.stderr
-            assert ended.stderr.count("\n") == 1
+    mistakes = wrong_files(own, authority.issue("other"), tmp_path)
+    for words, said in mistakes:
+        checked = CliRunner().invoke(main, ["--check-config", "--ssl", *words])
+        assert (checked.exit_code, checked.stdout) == (CANNOT_START, "")
+        assert said in checked.stderr
+        assert checked.stderr.count("\n") == 1
+    ended = gearmand_py.run("--port=0", "--queue-type=builtin", "--ssl", *mistakes[-1].words)
+    assert (ended.status, ended.stdout) == (CANNOT_START, b"")
+    assert ended.stderr.startswith(f"gearmand-py: {mistakes[-1].said}")
 
 
 @pytest.mark.parametrize(
@@ -180,22 +183,3 @@ def test_an_authority_that_was_taken_out(
         with pytest.raises(OSError, match="alert"), secured(server.port, eve) as new:
             version_over(new)
         assert version_over(old).startswith(b"OK "), "who is in stays in"
-
-
-@pytest.mark.skipif(os.geteuid() != 0, reason="needs root, as the option does")
-def test_a_key_that_only_root_can_read(gearmand_py: GearmandPy, authority: Authority) -> None:
-    with TemporaryDirectory(prefix="gearmand-py-test-") as name:
-        directory = Path(name)
-        directory.chmod(0o755)
-        pair = Pair(directory / "own.pem", directory / "own.key")
-        replace(pair, authority.issue("one"))
-        pair.key.chmod(0o600)
-        server = gearmand_py.start("-p", "0", "-L", HOST, "-q", "builtin", "--user=nobody", "--ssl", *pair.options)
-        port = int(server.expect_error(rb"listening on 127\.0\.0\.1:(\d+) \(TLS\)")[1])
-        assert serial(port, authority) == pair.serial
-        os.kill(server.pid, signal.SIGHUP)
-        server.expect_error(rb"ERROR cannot read --ssl-key \S+: Permission denied; let the server's user read it ")
-        assert serial(port, authority) == pair.serial
-        with socket.create_connection((HOST, port)):
-            server.send_signal(signal.SIGTERM)
-            assert server.wait() == 0

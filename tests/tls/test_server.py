@@ -1,6 +1,8 @@
 """Who is let in over TLS, what is said of the others, and that they cost nobody else anything."""
 
+import os
 import re
+import signal
 import socket
 import ssl
 import warnings
@@ -37,9 +39,11 @@ def assert_served(port: int, context: ssl.SSLContext) -> None:
 
 def assert_refused(port: int, context: ssl.SSLContext) -> None:
     """TLS 1.3 tells a client only when it reads."""
-    with pytest.raises((ssl.SSLError, ConnectionError)), secured(port, context) as connected:
-        assert not version_over(connected)
-        raise ConnectionResetError
+    try:
+        with secured(port, context) as connected:
+            assert not version_over(connected)
+    except (ssl.SSLError, ConnectionError):
+        pass
 
 
 # ---- clients' certificates
@@ -228,7 +232,7 @@ def test_a_peer_that_has_ended_its_side_gets_what_it_is_owed(server: Server, aut
     with secured(server.port, authority.context()) as connected:
         connected.sendall(1000 * packets.request(packets.SUBMIT_JOB_BG, b"f", b"", b"data"))
         socket.socket.shutdown(connected, socket.SHUT_WR)
-        connected.suppress_ragged_eofs = False
+        connected.suppress_ragged_eofs = False  # type: ignore[attr-defined]
         received = b""
         while data := connected.recv(100_000):
             received += data
@@ -239,9 +243,10 @@ def test_a_stop_ends_connections_as_it_does_plain_ones(server: Server, authority
     with secured(server.port, authority.context()) as connected:
         connected.sendall(packets.request(packets.SUBMIT_JOB_BG, b"f", b"", b"data"))
         assert connected.recv(100)
-        connected.suppress_ragged_eofs = False  # the end is said, not only there
+        # The end is said, not only there.
+        connected.suppress_ragged_eofs = False  # type: ignore[attr-defined]
         with socket.create_connection((HOST, server.port)):
-            server._process.send_signal(15)  # type: ignore[arg-type]
+            os.kill(server.pid, signal.SIGTERM)
             assert not connected.recv(100)
             connected.close()
             assert server.wait() == 0
