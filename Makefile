@@ -73,7 +73,7 @@ test-libgearman-tls: setup ## libgearman over TLS; GEARMAN=path of its tool, bui
 	GEARMAN=$(GEARMAN) $(BIN)/python -m pytest tests/tls/libgearman.py $(ARGS)
 
 bench-tls: setup ## TLS against plain, on one server; ARGS="--rounds 5"
-	$(BIN)/python benchmarks/tls.py $(ARGS)
+	PYTHONPATH=. $(BIN)/python benchmarks/tls.py $(ARGS)
 
 bench: setup ## against the C gearmand; GEARLOAD=path of the load generator
 	$(BIN)/python benchmarks/compare.py $(ARGS)

@@ -24,6 +24,8 @@ OURS = {
     "--migrate",
     "--node",
     "--memory-limit",
+    "--ssl-port",
+    "--ssl-verify-client",
     "--storage-timeout",
     "--synchronous",
     "--table-prefix",
