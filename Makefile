@@ -8,7 +8,7 @@ BASE   ?= python:3.13-slim
 # Test processes. Most of a test's time is spent waiting.
 JOBS   ?= 2
 
-.PHONY: help setup run test lint format docs lock audit sbom wheel image test-crash test-outages test-properties test-import test-containers test-powercut fuzz bench churn scale microbench profile clean
+.PHONY: help setup run test lint format docs lock audit sbom wheel image test-crash test-outages test-properties test-import test-containers test-libgearman-tls test-powercut fuzz bench bench-tls churn scale microbench profile clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 18
@@ -96,6 +96,12 @@ fuzz: setup ## whatever is read, fuzzed; MINUTES=10 each, ARGS="codec text" for 
 
 test-containers: setup ## the image and the compose file; an error where no Docker engine answers
 	GEARMAND_TEST_SOURCES=containers $(BIN)/python -m pytest tests/containers $(ARGS)
+
+test-libgearman-tls: setup ## libgearman over TLS; GEARMAN=path of its tool, built with --enable-ssl as Debian's is not
+	GEARMAN=$(GEARMAN) $(BIN)/python -m pytest tests/tls/libgearman.py $(ARGS)
+
+bench-tls: setup ## TLS against plain, on one server; ARGS="--rounds 5"
+	PYTHONPATH=. $(BIN)/python benchmarks/tls.py $(ARGS)
 
 bench: setup ## against the C gearmand; GEARLOAD=path of the load generator
 	$(BIN)/python benchmarks/compare.py $(ARGS)

@@ -25,6 +25,8 @@ OURS = {
     "--migrate",
     "--node",
     "--memory-limit",
+    "--ssl-port",
+    "--ssl-verify-client",
     "--storage-timeout",
     "--synchronous",
     "--table-prefix",

@@ -24,15 +24,17 @@ from gearmand_py.server.connection import Front
 from gearmand_py.server.database import ServerStorage, prepare_schema, storage_of
 from gearmand_py.server.denials import Denials
 from gearmand_py.server.dispatch import Dispatch
+from gearmand_py.server.encrypted import Encrypted
 from gearmand_py.server.guard import Guard
 from gearmand_py.server.ids import Ids, handle_prefix
 from gearmand_py.server.importing.unimported import unimported
 from gearmand_py.server.index import Index
-from gearmand_py.server.listeners import addresses_of, open_addresses
+from gearmand_py.server.listeners import open_addresses, said, speaks_tls
 from gearmand_py.server.orders import Orders
 from gearmand_py.server.runner import StartError
 from gearmand_py.server.systemd import Manager
 from gearmand_py.server.table import TableReader, counted
+from gearmand_py.server.tls import Tls
 from gearmand_py.storage.base import Reader, StorageError
 from gearmand_py.storage.sql import SqlStorage
 
@@ -50,6 +52,20 @@ LOOK_EVERY: Final = 0.1  # seconds between two looks whether all jobs are done
 SAY_EVERY: Final = 30.0  # seconds between two lines about those that are not
 
 
+@dataclass(frozen=True, slots=True)
+class Doors:
+    """Where connections come in, and what is asked of them."""
+
+    listening: list[socket.socket]
+    tls: Tls | None
+    access: Access | None
+
+    def unlocked(self, settings: Settings) -> str:
+        """Addresses beyond this machine at which nothing is asked."""
+        plain = [one for one in self.listening if not (self.tls and speaks_tls(one, settings))]
+        return "" if self.access else ", ".join(open_addresses(plain))
+
+
 @dataclass(slots=True)
 class Server:
     """A running server."""
@@ -60,17 +76,21 @@ class Server:
     table: TableReader | None  # where there is a table
 
 
-async def serve(settings: Settings, listening: list[socket.socket], is_up: Callable[[], None]) -> None:
+async def serve(
+    settings: Settings, listening: list[socket.socket], is_up: Callable[[], None], tls: Tls | None = None
+) -> None:
     """Serve on the sockets until told to stop; `is_up` is called once it does. Raises StorageError and StartError."""
     orders = Orders()
+    if tls:
+        orders.reread.append(tls.reload)
     orders.obey_signals()
     manager = Manager()
     manager.keep_alive()
-    addresses = ", ".join(addresses_of(listening))
-    access = read_access(Path(settings.access_file)) if settings.access_file else None
+    addresses = said(listening, settings)
+    doors = Doors(listening, tls, read_access(Path(settings.access_file)) if settings.access_file else None)
     storage = storage_of(settings)
     try:
-        server = await unless(orders.stop, get_ready(settings, storage, listening, orders, access))
+        server = await unless(orders.stop, get_ready(settings, storage, doors, orders))
         if server is None:
             log.info("stopped before it served")
             return
@@ -84,22 +104,16 @@ async def serve(settings: Settings, listening: list[socket.socket], is_up: Calla
         await storage.close()
 
 
-async def get_ready(
-    settings: Settings,
-    storage: ServerStorage,
-    listening: list[socket.socket],
-    orders: Orders,
-    access: Access | None,
-) -> Server:
+async def get_ready(settings: Settings, storage: ServerStorage, doors: Doors, orders: Orders) -> Server:
     """Open the storage, and start. Raises StorageError."""
     await storage.open()
     if isinstance(storage, SqlStorage):
         await prepare_schema(settings, storage)
     for line in (*await storage.advice(), *await unimported(settings, storage)):
         log.warning("%s", line)
-    if access is None and (exposed := ", ".join(open_addresses(listening))):
+    if exposed := doors.unlocked(settings):
         log.warning(UNPROTECTED, exposed)
-    return await start(settings, storage, listening, orders, access)
+    return await start(settings, storage, doors, orders)
 
 
 async def unless(stopped: asyncio.Event, work: Coroutine[Any, Any, T]) -> T | None:
@@ -116,13 +130,7 @@ async def unless(stopped: asyncio.Event, work: Coroutine[Any, Any, T]) -> T | No
     return None
 
 
-async def start(
-    settings: Settings,
-    storage: ServerStorage,
-    listening: list[socket.socket],
-    orders: Orders,
-    access: Access | None,
-) -> Server:
+async def start(settings: Settings, storage: ServerStorage, doors: Doors, orders: Orders) -> Server:
     """Take up the stored jobs, then accept connections."""
     tame_collector()
     make_reader = readers_of(storage)
@@ -135,18 +143,19 @@ async def start(
         shut_down=orders.shut_down if settings.allow_shutdown else None,
     )
     front = Front(
-        Guard(broker, admin, access, Denials()) if access else Dispatch(broker, admin),
+        Guard(broker, admin, doors.access, Denials()) if doors.access else Dispatch(broker, admin),
         storage,
         max_packet=settings.max_packet_size,
         storage_timeout=settings.storage_timeout,
         exceptions=settings.exceptions,
     )
-    if access:
+    if doors.access:
         orders.reread.append(partial(reread_access, front, Path(settings.access_file)))
     table = TableReader(make_reader, front) if make_reader else None
     if table:
         await table.take_up()
-    return Server(front, storage, [await accept_on(one, front, settings) for one in listening], table)
+    listeners = [await accept_on(one, front, settings, doors.tls) for one in doors.listening]
+    return Server(front, storage, listeners, table)
 
 
 def reread_access(front: Front, path: Path) -> None:
@@ -165,12 +174,15 @@ def readers_of(storage: ServerStorage) -> Callable[[], Reader] | None:
     return storage.reader if isinstance(storage, SqlStorage) else None
 
 
-async def accept_on(listening: socket.socket, front: Front, settings: Settings) -> asyncio.Server:
+async def accept_on(listening: socket.socket, front: Front, settings: Settings, tls: Tls | None) -> asyncio.Server:
     """Let connections in."""
     loop = asyncio.get_running_loop()
     if listening.family == socket.AF_UNIX:
         return await loop.create_unix_server(front.accept, sock=listening, backlog=settings.backlog)
-    return await loop.create_server(front.accept, sock=listening, backlog=settings.backlog)
+    accept: Callable[[], asyncio.Protocol] = front.accept
+    if tls and speaks_tls(listening, settings):
+        accept = partial(Encrypted, tls, front.accept)
+    return await loop.create_server(accept, sock=listening, backlog=settings.backlog)
 
 
 def tame_collector() -> None:

@@ -18,7 +18,7 @@ from gearmand_py.server.config import (
     settings_of_command,
     without_password,
 )
-from gearmand_py.server.gearmand_options import TLS_OPTIONS, without_effect, without_queue_type
+from gearmand_py.server.gearmand_options import without_effect, without_queue_type, without_tls
 from gearmand_py.server.runner import FAILED, StartError, fail, run, stop_when_told
 from gearmand_py.storage.base import StorageError
 
@@ -64,7 +64,6 @@ def client_commands() -> dict[str, click.Command]:
     invoke_without_command=True,
     params=[
         *OPTIONS,
-        *TLS_OPTIONS,
         click.Option(["--check-config"], is_flag=True, help="Check the settings, print them, and exit."),
         click.Option(["--check-args"], is_flag=True, help="Check the settings, and exit."),
     ],
@@ -87,12 +86,14 @@ def main(ctx: click.Context, /, check_config: bool, check_args: bool, **params: 
     from gearmand_py.server.access_file import read_access
     from gearmand_py.server.database import storage_of
     from gearmand_py.server.launch import launch
+    from gearmand_py.server.tls import tls_of
 
     try:
         if check_config or check_args:
             storage_of(settings)
             if settings.access_file:
                 read_access(Path(settings.access_file))
+            tls_of(settings)
             if check_config:
                 print_settings(ctx, settings)
         else:
@@ -108,6 +109,8 @@ def notes_on(params: dict[str, Any]) -> list[str]:
         notes.append(f"accepted as gearmand's, but without effect here: {', '.join(idle)}")
     if idle := without_queue_type(params):
         notes.append(f"{', '.join(idle)}: without effect, since no --queue-type is given")
+    if idle := without_tls(params):
+        notes.append(f"{', '.join(idle)}: without effect, since neither --ssl nor --ssl-port is given")
     if params["config_file"] is None and GEARMAND_FILE.exists():
         notes.append(f"{GEARMAND_FILE} is not read: give --config-file {GEARMAND_FILE} if it is meant for this server")
     return notes

@@ -11,14 +11,17 @@ What can go wrong is one tree; its leaves say who is at fault:
 
 import re
 import socket
+import ssl
 from collections import deque
 from ipaddress import IPv6Address
 from types import TracebackType
 from typing import Final, NamedTuple, Self
 
 from gearmand_py.server import packets
+from gearmand_py.server.client_tls import encrypted
 from gearmand_py.server.codec import Connection, Packet
 
+TLS_SCHEME: Final = "tls://"
 DEFAULT_PORT: Final = 4730
 DEFAULT_TIMEOUT: Final = 10.0
 READ_SIZE: Final = 256 * 1024
@@ -40,6 +43,7 @@ class Address(NamedTuple):
     host: str
     port: int = DEFAULT_PORT
     secret: bytes = b""
+    tls: bool = False
 
     @property
     def is_path(self) -> bool:
@@ -52,11 +56,17 @@ class Address(NamedTuple):
     def __str__(self) -> str:
         if self.is_path:
             return self.host
-        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+        scheme = TLS_SCHEME if self.tls else ""
+        return scheme + (f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}")
 
 
 def parse_address(text: str, default_port: int = DEFAULT_PORT) -> Address:
-    """`HOST`, `HOST:PORT`, `::1`, `[::1]`, `[::1]:PORT`, `/path` or `unix:/path`; ValueError for anything else."""
+    """`HOST`, `HOST:PORT`, `::1`, `[::1]`, `[::1]:PORT`, any of them after `tls://`; `/path` or `unix:/path`.
+
+    ValueError for anything else.
+    """
+    if text.startswith(TLS_SCHEME):
+        return parse_address(text.removeprefix(TLS_SCHEME), default_port)._replace(tls=True)
     if text.removeprefix("unix:").startswith("/"):
         return Address(text.removeprefix("unix:"), default_port)
     if text.count(":") > 1 and not text.startswith("["):
@@ -78,7 +88,7 @@ class ServerUnreachable(ClientError):
     """No connection could be made."""
 
     def __init__(self, address: Address, cause: Exception) -> None:
-        reason = getattr(cause, "strerror", None) or str(cause)
+        reason = getattr(cause, "verify_message", None) or getattr(cause, "strerror", None) or str(cause)
         super().__init__(f"cannot reach {address}: {reason}. {_remedy(address, cause)}")
 
 
@@ -103,6 +113,10 @@ class ServerError(ClientError):
 
 
 def _remedy(address: Address, cause: Exception) -> str:
+    if isinstance(cause, ssl.SSLCertVerificationError):
+        return "GEARMAND_CA_CERTIFICATE names the file with the authority of the server's certificate."
+    if isinstance(cause, ssl.SSLError):
+        return "Does that port speak TLS? GEARMAN_CLIENT_PEM and GEARMAN_CLIENT_KEY name a certificate to show."
     if address.is_path:
         return f"Is gearmand-py running there? Start it with: gearmand-py --listen {address}"
     if isinstance(cause, ConnectionRefusedError):
@@ -125,19 +139,27 @@ class Client:
 
     @classmethod
     def connect(
-        cls, host: str, port: int = DEFAULT_PORT, secret: bytes = b"", *, timeout: float = DEFAULT_TIMEOUT
+        cls,
+        host: str,
+        port: int = DEFAULT_PORT,
+        secret: bytes = b"",
+        *,
+        tls: bool = False,
+        timeout: float = DEFAULT_TIMEOUT,
     ) -> Self:
         """Connect to a host by name or address, or to a path; ServerUnreachable within `timeout` seconds.
 
         ServerError for a secret that is wrong.
         """
-        address = Address(host, port)
+        address = Address(host, port, tls=tls)
         try:
             connected = _to_path(host, timeout) if address.is_path else socket.create_connection((host, port), timeout)
+            if not address.is_path:
+                _tune(connected)
+            if tls:
+                connected = encrypted(connected, host)
         except (OSError, UnicodeError) as error:  # UnicodeError: a name that cannot be written in the DNS
             raise ServerUnreachable(address, error) from error
-        if not address.is_path:
-            _tune(connected)
         client = cls(connected, address)
         if secret:
             try:
@@ -178,7 +200,7 @@ class Client:
         if self.address.is_path:
             return self.address
         host, port, *_ = self._socket.getpeername()
-        return Address(host, port)
+        return Address(host, port, self.address.tls)
 
     def send(self, kind: int, *arguments: bytes) -> None:
         """Send one request. It waits as long as the server applies back-pressure."""

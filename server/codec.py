@@ -21,6 +21,9 @@ DEFAULT_MAX_PACKET: Final = 64 * 1024 * 1024
 
 HEADER_SIZE: Final = HEADER.size
 
+TLS_RECORD: Final = 0x16  # what a TLS client sends first; no command begins so
+TLS_HERE: Final = "This port does not speak TLS"
+
 
 class Connection:
     """One direction of one connection: the bytes a peer sends.
@@ -104,6 +107,9 @@ class Connection:
 
     def _line(self, data: bytes, at: int, packets: list[Packet]) -> int:
         """Take a text line that starts at `at`; returns where the next thing starts."""
+        if data[at] == TLS_RECORD:
+            self._fail("INVALID_MAGIC", TLS_HERE)
+            return len(data)
         newline = data.find(b"\n", at, at + MAX_LINE)
         if newline < 0:
             if len(data) - at >= MAX_LINE:

@@ -15,7 +15,7 @@ from platformdirs import user_state_path
 
 from gearmand_py.server.codec import DEFAULT_MAX_PACKET
 from gearmand_py.server.config_file import read_file
-from gearmand_py.server.gearmand_options import QUEUE_OPTIONS, WITHOUT_EFFECT, queue_of
+from gearmand_py.server.gearmand_options import QUEUE_OPTIONS, TLS_OPTIONS, WITHOUT_EFFECT, queue_of
 from gearmand_py.server.memory import usual_memory_limit
 from gearmand_py.server.options import Seconds, Setting, Size, setting
 from gearmand_py.storage.base import MAX_NODE
@@ -46,6 +46,12 @@ class Settings:
     worker_wakeup: int
     memory_limit: int
     max_packet_size: int
+    ssl: bool
+    ssl_port: int
+    ssl_certificate: str
+    ssl_key: str
+    ssl_ca_file: str
+    ssl_verify_client: bool
     backlog: int
     keepalive: bool
     keepalive_idle: int
@@ -189,6 +195,7 @@ OPTIONS: Final[list[click.Parameter]] = [
         show_default="64M",
         help="Largest packet, and so payload, that is accepted.",
     ),
+    *TLS_OPTIONS,
     setting(
         "-b",
         "--backlog",
@@ -278,7 +285,18 @@ def settings_from(params: dict[str, Any]) -> Settings:
         raise click.BadParameter("--listen names no address")
     if not 12 <= chosen.max_packet_size <= LARGEST_PACKET:
         raise click.BadParameter(f"--max-packet-size must be between 12 and {LARGEST_PACKET} bytes")
+    check_tls(chosen)
     return chosen
+
+
+def check_tls(chosen: Settings) -> None:
+    """Better no server than one that is not as private as its operator believes. Raises click.BadParameter."""
+    if chosen.ssl_port and chosen.ssl_port == chosen.port:
+        raise click.BadParameter(f"--ssl-port and --port are both {chosen.port}: for TLS alone give --ssl instead")
+    if chosen.ssl_verify_client and not (chosen.ssl or chosen.ssl_port):
+        raise click.BadParameter("--ssl-verify-client says nothing without TLS: give --ssl or --ssl-port")
+    if chosen.ssl_verify_client and not chosen.ssl_ca_file:
+        raise click.BadParameter("--ssl-verify-client needs --ssl-ca-file, the authorities of the clients")
 
 
 def derived(params: dict[str, Any]) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from typing import Any, Final
 from gearmand_py.server import packets
 from gearmand_py.server.access import UNIX, Access
 from gearmand_py.server.broker import Broker
-from gearmand_py.server.codec import Connection, Packet
+from gearmand_py.server.codec import TLS_HERE, Connection, Packet
 from gearmand_py.server.dispatch import Dispatch, keys_in, unreadable
 from gearmand_py.server.errors import Expelled, GearmanError, RequestError
 from gearmand_py.server.guard import Guard
@@ -26,10 +26,12 @@ from gearmand_py.server.index import HeadComing, NotResident
 from gearmand_py.server.journal import Journal
 from gearmand_py.server.loader import Loader
 from gearmand_py.server.peers import Peer
+from gearmand_py.server.seldom import Seldom
 from gearmand_py.server.streaming import Streaming
 from gearmand_py.storage.base import Storage
 
 log = logging.getLogger(__name__)
+SELDOM: Final = Seldom(log)
 
 # Unsent bytes at which a connection is no longer read. High enough for a client that submits some ten thousand jobs in
 # one go before it reads an answer.
@@ -254,7 +256,9 @@ class Client(asyncio.Protocol):
         address = address_of(transport.get_extra_info("peername"), connected)
         self.peer = Peer(address, connected.fileno() if connected else -1, self)
         self.peer.exceptions = self.front.exceptions
-        log.debug("connection %d from %s", self.peer.fd, self.peer.address)
+        self.peer.certificate = name = transport.get_extra_info("certificate")  # of a server.encrypted.Encrypted
+        shown = f" with the certificate {name!r}" if name else ""
+        log.debug("connection %d from %s%s", self.peer.fd, self.peer.address, shown)
         self.front.broker.connect(self.peer)
         if self.front.guard is not None:
             self._admit(self.front.guard)
@@ -299,6 +303,8 @@ class Client(asyncio.Protocol):
                 self.break_off(RequestError("INTERNAL_ERROR", "The server could not handle this packet"))
                 break
         if self.codec.error:
+            if self.codec.error.text == TLS_HERE:
+                SELDOM.warn("%s speaks TLS to a port without it", peer.address)
             self.break_off(self.codec.error)
         if peer.fence and len(peer.tail) > FENCED_HIGH:
             front.pause_submitter(self)

@@ -87,18 +87,43 @@ WITHOUT_EFFECT: Final = [
 HARMLESS: Final = ("round_robin", "store_queue_on_shutdown")  # what they ask for holds anyway
 
 
-def refuse_tls(ctx: click.Context, option: click.Parameter, value: Any) -> None:
-    """Better no server than one that is not as private as its operator believes."""
-    if value:
-        raise click.BadParameter(
-            "this version has no TLS: put a TLS proxy such as stunnel before its port", ctx, option
-        )
-
-
-NO_TLS: Final = "Refused: there is no TLS yet."
+# The files are where gearmand looks for them.
 TLS_OPTIONS: Final = [
-    click.Option([name], is_flag=name == "--ssl", expose_value=False, callback=refuse_tls, hidden=True, help=NO_TLS)
-    for name in ("--ssl", "--ssl-ca-file", "--ssl-certificate", "--ssl-key")
+    setting("--ssl", is_flag=True, default=False, help="Speak TLS on --port. Unix sockets stay plain."),
+    setting(
+        "--ssl-port",
+        type=click.IntRange(0, 65535),
+        default=0,
+        show_default="none",
+        help="Speak TLS on this port, and plainly on --port beside it.",
+    ),
+    setting(
+        "--ssl-certificate",
+        also="GEARMAND_SERVER_PEM",
+        default="/etc/ssl/certs/gearmand.pem",
+        metavar="FILE",
+        help="With TLS: the server's certificate, and those that lead to its authority. SIGHUP reads it anew.",
+    ),
+    setting(
+        "--ssl-key",
+        also="GEARMAND_SERVER_KEY",
+        default="/etc/ssl/certs/gearmand.key",
+        metavar="FILE",
+        help="With TLS: the certificate's key, without a passphrase.",
+    ),
+    setting(
+        "--ssl-ca-file",
+        also="GEARMAND_CA_CERTIFICATE",
+        default="",
+        metavar="FILE",
+        help="With TLS: the authorities whose certificates clients may show. Without it none is asked for.",
+    ),
+    setting(
+        "--ssl-verify-client",
+        is_flag=True,
+        default=False,
+        help="With TLS: refuse clients that show no certificate of the --ssl-ca-file.",
+    ),
 ]
 
 
@@ -213,6 +238,18 @@ def without_queue_type(params: Params) -> list[str]:
     if params["queue_type"]:
         return []
     return [f"--{own_name(option)}" for option in QUEUE_OPTIONS if params[str(option.name)] != option.default]
+
+
+def without_tls(params: Params) -> list[str]:
+    """The names of the TLS options that say nothing, since no port speaks TLS. gearmand takes them so, too."""
+    if params["ssl"] or params["ssl_port"]:
+        return []
+    files = ("ssl_certificate", "ssl_key")  # the authorities' variable is one of gearmand's clients as well
+    return [
+        f"--{own_name(option)}"
+        for option in TLS_OPTIONS
+        if option.name in files and params[option.name] != option.default
+    ]
 
 
 def without_effect(params: Params) -> list[str]:

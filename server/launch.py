@@ -12,6 +12,7 @@ from gearmand_py.server.listeners import addresses_of, listening_sockets
 from gearmand_py.server.logs import log_files, logs_elsewhere, set_up_logging
 from gearmand_py.server.process import allow_files, become, detach, find_user, hand_over, pid_file
 from gearmand_py.server.runner import StartError, run
+from gearmand_py.server.tls import Tls, tls_of
 from gearmand_py.storage.base import StorageError
 
 log = logging.getLogger(__name__)
@@ -20,6 +21,7 @@ log = logging.getLogger(__name__)
 def launch(settings: Settings, notes: Sequence[str]) -> None:
     """Serve until told to stop; `notes` are logged as warnings first. Raises StartError or StorageError."""
     user = find_user(settings.user)
+    tls = tls_of(settings)  # a key that only root can read
     allow_files(settings.file_descriptors)
     with listening_sockets(settings) as listening:  # before the jobs are read: a taken port should not cost a minute
         made = make_directory(settings)
@@ -29,18 +31,20 @@ def launch(settings: Settings, notes: Sequence[str]) -> None:
             with pid_file(settings.pid_file, follow=user is None):
                 if user is not None:
                     give_up_root(user, [*made, *(path for path in addresses_of(listening) if path.startswith("/"))])
-                serve_after(notes, settings, listening, is_up)
+                serve_after(notes, settings, listening, is_up, tls)
         except (StartError, StorageError) as error:
             if logs_elsewhere():  # else the last line on standard error says it
                 log.critical("%s", error)
             raise
 
 
-def serve_after(notes: Sequence[str], settings: Settings, listening: list[socket], is_up: Callable[[], None]) -> None:
+def serve_after(
+    notes: Sequence[str], settings: Settings, listening: list[socket], is_up: Callable[[], None], tls: Tls | None
+) -> None:
     """Log the notes, and serve. Raises StorageError."""
-    for note in notes:
+    for note in (*notes, *(tls.notes if tls else ())):
         log.warning("%s", note)
-    run(serve(settings, listening, is_up))
+    run(serve(settings, listening, is_up, tls))
 
 
 def give_up_root(user: pwd.struct_passwd, made: Sequence[str]) -> None:

@@ -56,6 +56,15 @@ def bind_all(settings: Settings, listening: list[socket.socket]) -> None:
         else:
             listening += tcp_sockets(settings, address, port)
             port = listening[-1].getsockname()[1]  # the free one that was taken for 0
+            if settings.ssl_port:
+                listening += tcp_sockets(settings, address, settings.ssl_port)
+
+
+def speaks_tls(listening: socket.socket, settings: Settings) -> bool:
+    """Whether connections to this socket are encrypted."""
+    if listening.family == socket.AF_UNIX:
+        return False
+    return listening.getsockname()[1] == settings.ssl_port if settings.ssl_port else settings.ssl
 
 
 def remove(paths: list[str]) -> None:
@@ -206,6 +215,12 @@ def addresses_of(listening: list[socket.socket]) -> Iterator[str]:
     for one in listening:
         name = one.getsockname()
         yield name if isinstance(name, str) else shown_address(*name[:2])
+
+
+def said(listening: list[socket.socket], settings: Settings) -> str:
+    """The same in a line, with those that speak TLS marked."""
+    pairs = zip(addresses_of(listening), listening, strict=True)
+    return ", ".join(address + (" (TLS)" if speaks_tls(one, settings) else "") for address, one in pairs)
 
 
 def shown_address(host: str, port: int) -> str:

@@ -42,14 +42,23 @@ class Seconds(click.FloatRange):
 
 
 class Setting(click.Option):
-    """An option whose environment variable may also name a file with the value, as container secrets do."""
+    """An option whose environment variable may also name a file with the value, as container secrets do.
+
+    `also` is another variable, by which gearmand knows it.
+    """
+
+    def __init__(self, *arguments: Any, also: str = "", **attributes: Any) -> None:
+        super().__init__(*arguments, **attributes)
+        self.also = also
 
     def resolve_envvar_value(self, ctx: click.Context) -> str | None:
-        """`NAME`, else the content of the file `NAME_FILE`."""
+        """`NAME`, else the content of the file `NAME_FILE`, else what gearmand calls `also`."""
         found = super().resolve_envvar_value(ctx)
         path = os.environ.get(f"{self.envvar}_FILE") if self.envvar else None
-        if found is not None or not path:
+        if found is not None:
             return found
+        if not path:
+            return os.environ.get(self.also) or None
         try:
             return Path(path).read_text().rstrip("\r\n")
         except (OSError, UnicodeDecodeError) as error:

@@ -1,4 +1,4 @@
-"""What the server is told while it runs, by signals and by the text command: stop, finish, open the log anew."""
+"""What the server is told while it runs, by signals and by the text command: stop, finish, open files anew."""
 
 import asyncio
 import logging

@@ -53,6 +53,7 @@ class Peer:
         self.address = address
         self.fd = fd
         self.link = link  # the shell's side of the connection; the broker never looks at it
+        self.certificate: str | None = None  # whose certificate it has shown: its common name
         self.closed = False
         # what it may do
         self.certificate: str | None = None  # the name in it

@@ -24,12 +24,13 @@ def own_server(settings: Settings) -> Iterator[Address]:
     """A server with these settings on a free port, from when it serves until it has stopped. Raises StartError."""
     context = get_context("spawn")
     ours, theirs = context.Pipe()
-    here = replace(settings, listen=(HOST,), port=0, daemon=False, pid_file="", user="")
+    ssl = settings.ssl or settings.ssl_port > 0
+    here = replace(settings, listen=(HOST,), port=0, ssl=ssl, ssl_port=0, daemon=False, pid_file="", user="")
     process = context.Process(target=serve, args=(here, theirs))
     process.start()
     theirs.close()
     try:
-        yield Address(HOST, told_port(ours))
+        yield Address(HOST, told_port(ours), ssl)
     finally:
         process.terminate()
         process.join(END_SECONDS)
@@ -53,13 +54,14 @@ def serve(settings: Settings, pipe: "Connection[Any, Any]") -> None:
     from gearmand_py.server.listeners import listening_sockets
     from gearmand_py.server.logs import set_up_logging
     from gearmand_py.server.process import allow_files
+    from gearmand_py.server.tls import tls_of
 
     try:
         allow_files(settings.file_descriptors)
         set_up_logging(settings)
         with listening_sockets(settings) as listening:
             port = listening[0].getsockname()[1]
-            run(app.serve(settings, listening, lambda: pipe.send(port)))
+            run(app.serve(settings, listening, lambda: pipe.send(port), tls_of(settings)))
     except (StartError, StorageError) as error:
         fail(str(error))
 

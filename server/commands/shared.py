@@ -104,7 +104,8 @@ def own_address(params: dict[str, Any]) -> Address:
     """Where a server with the options of `gearmand-py` itself would be found from this machine."""
     loopback = {"0.0.0.0": "127.0.0.1", "::": "::1"}
     first = (params.get("listen") or ("127.0.0.1",))[0]
-    return Address(loopback.get(first, first).removeprefix("unix:"), params.get("port") or DEFAULT_PORT)
+    address = Address(loopback.get(first, first).removeprefix("unix:"), params.get("port") or DEFAULT_PORT)
+    return address._replace(tls=bool(params.get("ssl")) and not params.get("ssl_port") and not address.is_path)
 
 
 def choose_server(ctx: click.Context, parameter: click.Parameter, value: str | None) -> Address:
@@ -154,11 +155,12 @@ _secret_option: Final = click.option(
 _server_option: Final = click.option(
     "-s",
     "--server",
-    metavar="HOST[:PORT]",
+    metavar="[tls://]HOST[:PORT]",
     envvar="GEARMAN_SERVERS",
     show_envvar=True,
     callback=choose_server,
-    help="The server to talk to, or the /path of its Unix socket. Of a list with commas the first.  "
+    help="The server to talk to, or the /path of its Unix socket. Of a list with commas the first. With tls:// the "
+    "variables GEARMAND_CA_CERTIFICATE, GEARMAN_CLIENT_PEM and GEARMAN_CLIENT_KEY name the files.  "
     "[default: the -L and -p of gearmand-py]",
 )
 

@@ -11,6 +11,7 @@ from click.testing import CliRunner
 
 from gearmand_py.server.cli import main
 from tests.command.running import WRONG_USAGE, Ended, GearmandPy
+from tests.tls.certificates import Authority
 
 COMMANDS: Final = ["migrate", "submit", "work", "status", "workers", "jobs", "cancel", "ping", "bench", "import"]
 LINE: Final = re.compile(r"(\S+) = (.*)  # (command line|environment|configuration file|default)")
@@ -52,6 +53,8 @@ def in_a_variable(value: object) -> str:
 def test_every_setting_can_be_given_by_environment_and_file(gearmand_py: GearmandPy, file: Path) -> None:
     access = file.with_name("access.toml")
     access.write_text('[[access]]\nsubmit = "*"\n')
+    authority = Authority(file.parent)
+    own = authority.issue("server")
     others: dict[str, Any] = {
         "listen": ["::1", "127.0.0.1"],
         "port": 5000,
@@ -68,6 +71,12 @@ def test_every_setting_can_be_given_by_environment_and_file(gearmand_py: Gearman
         "worker-wakeup": 2,
         "memory-limit": 33554432,
         "max-packet-size": 1048576,
+        "ssl": True,
+        "ssl-port": 4731,
+        "ssl-certificate": str(own.certificate),
+        "ssl-key": str(own.key),
+        "ssl-ca-file": str(authority.file),
+        "ssl-verify-client": True,
         "backlog": 10,
         "keepalive": True,
         "keepalive-idle": 60,

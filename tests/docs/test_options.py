@@ -15,6 +15,7 @@ from gearmand_py.server.cli import main
 from gearmand_py.server.config import OPTIONS
 from tests.docs.pages import PAGES, ROOT, blocks, code, examples
 from tests.harness.tools import need
+from tests.tls.certificates import Authority
 
 CONTEXT: Final = click.Context(main)
 COMMANDS: Final = {name: main.get_command(CONTEXT, name) for name in main.list_commands(CONTEXT)}
@@ -76,6 +77,7 @@ def test_a_target_of_make_that_is_named_is_there(page: Path) -> None:
 def test_an_example_of_serving_is_a_fine_configuration(tmp_path: Path, variables: str, words: str) -> None:
     (tmp_path / "gearmand-py.toml").write_text("port = 4731\n")
     (tmp_path / "gearmand-access.toml").write_text('[[access]]\nsubmit = "*"\n')
+    Authority(tmp_path / "gearmand-py").issue("server")
     here = words.replace("/etc/", f"{tmp_path}/").replace("--check-config", "").replace("--check-args", "")
     environment = dict(variable.split("=", 1) for variable in variables.split())
     checked = CliRunner().invoke(main, [*shlex.split(here), "--check-config"], env=environment)
