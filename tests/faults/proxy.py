@@ -10,6 +10,7 @@ import struct
 from collections.abc import Callable
 from contextlib import suppress
 from threading import Event, Lock, Thread
+from time import sleep
 from types import TracebackType
 from typing import Final, NamedTuple, Self
 
@@ -55,6 +56,8 @@ class Link:
                     break
                 if to_database and self._proxy.springs(data, self):
                     continue
+                if self._proxy.delay:
+                    sleep(self._proxy.delay)
                 sink.sendall(data)
         if self._is_dead(to_database):
             source.close()  # the other end hears nothing of it
@@ -91,6 +94,7 @@ class Proxy:
         self._to_database = self._to_server = False  # whether that direction is swallowed
         self._trap: Callable[[bytes, Link], bool] | None = None
         self.keeps_open = False
+        self.delay = 0.0  # seconds that each piece of data is late
         self.swallowed = Event()  # something was
         self._listening: socket.socket | None = None
         self._acceptor: Thread | None = None
@@ -155,6 +159,10 @@ class Proxy:
             link.far.sendall(data)
 
         return self._set_trap(pattern, mute)
+
+    def remove_trap(self) -> None:
+        """Nothing is waited for any more."""
+        self._trap = None
 
     def _set_trap(self, pattern: bytes, action: Callable[[bytes, Link], None]) -> Event:
         sprung = Event()
