@@ -67,6 +67,7 @@ class Ledger:
     _refused: dict[int, int] = field(default_factory=dict)  # number to when
     _erased: set[int] = field(default_factory=set)  # refused, and that on disk
     _live: dict[tuple[bytes, bytes], set[int]] = field(default_factory=dict)  # promised, and not ended
+    _foreground_keys: set[tuple[bytes, bytes]] = field(default_factory=set)
     _held: dict[int, set[int]] = field(default_factory=dict)  # jobs by worker
     _stored_from: int = 0  # when the last job that is known to be stored was sent
     _last: dict[tuple[int, bytes, int, Kind], int] = field(default_factory=dict)
@@ -81,6 +82,8 @@ class Ledger:
         self.submissions[submission.number] = submission
         self._sent_at[submission.number] = self._now()
         self.waiting.add(submission.number)
+        if submission.kind is Kind.FOREGROUND and submission.unique:
+            self._foreground_keys.add((submission.function, submission.unique))
 
     def created(self, number: int, id_: int) -> None:
         """JOB_CREATED came."""
@@ -104,7 +107,7 @@ class Ledger:
         self.counts["refused"] += 1
         self.waiting.discard(number)
         self._refused[number] = self._now()
-        if any(job.submission == number for job in self.jobs.values()):
+        if not self._may_run_refused(number) and any(job.submission == number for job in self.jobs.values()):
             self._note(f"submission {number} was refused ({reason}) after it had run")
 
     def answered(self, number: int) -> None:
@@ -145,10 +148,15 @@ class Ledger:
             self._note(f"submission {submission.number} was told of job {answer} and ran as job {job.id}")
         if job.submission not in (None, submission.number):
             self._note(f"job {job.id} had the payload of {job.submission} and now that of {submission.number}")
-        if submission.number in self._erased or (
-            submission.number in self._refused and submission.number in self._sent_at
-        ):
-            self._note(f"submission {submission.number} was refused and ran all the same")
+        number = submission.number
+        if number in self._erased or (number in self._refused and number in self._sent_at):
+            if not self._may_run_refused(number):
+                self._note(f"submission {number} was refused and ran all the same")
+
+    def _may_run_refused(self, number: int) -> bool:
+        """A foreground client that joined a job keeps it when its background submitter is refused."""
+        submission = self.submissions[number]
+        return (submission.function, submission.unique) in self._foreground_keys
 
     def _check_return(self, job: Job) -> None:
         if job.gone:
@@ -265,6 +273,7 @@ class Ledger:
         for job in self.jobs.values():
             job.gone = True
         self._erased.update(self._refused)
+        self._foreground_keys.clear()
 
     # ----
 

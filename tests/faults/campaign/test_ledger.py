@@ -265,6 +265,15 @@ def test_a_refused_job_may_run_after_a_kill_unless_its_removal_is_on_disk(ledger
     only(ledger, "refused and ran all the same")
 
 
+def test_a_refused_job_goes_on_for_a_foreground_client_that_joined_it(ledger: Ledger) -> None:
+    submit(ledger, 1, unique=b"key")
+    submit(ledger, 2, Kind.FOREGROUND, b"key")
+    ledger.refused(1, "disk full")
+    ledger.created(2, 10)
+    ledger.handed_out(WORKER, 10, 1, F)
+    assert ledger.anomalies == []
+
+
 def test_a_foreground_client_without_an_answer(ledger: Ledger) -> None:
     submit(ledger, 1, Kind.FOREGROUND)
     ledger.created(1, 10)
