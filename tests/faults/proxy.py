@@ -43,6 +43,9 @@ class Link:
             Thread(target=self._pump, args=(near, far, True), daemon=True),
             Thread(target=self._pump, args=(far, near, False), daemon=True),
         ]
+
+    def start(self) -> None:
+        """Carry from now on."""
         for thread in self._threads:
             thread.start()
 
@@ -80,7 +83,8 @@ class Link:
     def join(self) -> None:
         """Wait for its threads."""
         for thread in self._threads:
-            thread.join(END_SECONDS)
+            if thread.ident is not None:
+                thread.join(END_SECONDS)
             assert not thread.is_alive()
 
 
@@ -205,7 +209,9 @@ class Proxy:
         far.settimeout(None)
         for end in (near, far):
             end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self._links.append(Link(self, near, far))
+        link = Link(self, near, far)
+        self._links.append(link)  # before it carries anything: whoever ends the swallowing can cut what has swallowed
+        link.start()
 
     def _take_links(self) -> list[Link]:
         links, self._links = self._links, []

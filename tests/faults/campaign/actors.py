@@ -260,6 +260,33 @@ class Worker(Actor):
         self.ledger.worker_gone(self.number, self._grabs)
 
 
+class Looker(Actor):
+    """Asks for the status of one job after the other."""
+
+    def __init__(self, connected: socket.socket, ledger: Ledger, chance: random.Random) -> None:
+        super().__init__(connected, ledger, chance)
+        self._asked = 0  # the job
+        self._certain = False
+
+    def start(self) -> None:
+        known = self.ledger.recent
+        self._asked = self.chance.choice(known) if known else 0
+        self._certain = bool(known) and self.ledger.is_certain(self._asked)
+        self.say(packets.GET_STATUS, b"H:campaign:%d" % self._asked)
+
+    def handle(self, kind: int, body: bytes) -> None:
+        if kind == packets.STATUS_RES:
+            handle, known, *_ = body.split(b"\0")
+            if id_of(handle) != self._asked:
+                self.surprise(kind, body)
+            elif known == b"0" and self._certain:
+                self.ledger.unknown(self._asked)
+            self.ledger.counts["looked up"] += 1
+        elif kind != packets.ERROR:  # it may be on disk only, and the storage be away
+            self.surprise(kind, body)
+        self.start()
+
+
 def break_off(actor: Actor) -> None:
     """As a killed process does whose peer sends on: a reset."""
     actor.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)

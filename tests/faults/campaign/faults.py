@@ -97,6 +97,10 @@ class Injector:
     def _kill_server(self, _step: Step) -> None:
         self._ground.server.kill()
 
+    def _restart_server(self, _step: Step) -> None:
+        code = self._ground.server.stop()
+        assert code == 0, f"the server ended with exit code {code} after SIGTERM"
+
     def _stop_server(self, _step: Step) -> None:
         if self._ground.server.is_running:
             os.kill(self._ground.server.pid, signal.SIGSTOP)
@@ -118,6 +122,7 @@ class Injector:
 
     _simple: Final[dict[Fault, Callable[["Injector", Step], None]]] = {
         Fault.SERVER_KILLED: _kill_server,
+        Fault.SERVER_RESTARTED: _restart_server,
         Fault.SERVER_STOPPED: _stop_server,
         Fault.DESCRIPTORS: _take_descriptors,
         Fault.CLOCK_FORWARD: lambda self, step: self._set_clock(step, 1),

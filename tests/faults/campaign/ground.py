@@ -67,15 +67,15 @@ class Ground(ABC):
         """The jobs whose attempts have run out."""
         return {id_ for id_, run_at in self.rows() if run_at == DEAD}
 
-    def remove_dead(self) -> None:
-        """As an administrator does."""
+    def empty_table(self) -> None:
+        """Cancel the dead, as an administrator does, and wait for the last deletes and deaths to be written."""
+        wait_until(lambda: not self._cancel_dead(), lambda: f"rows are left in the table: {self.rows()}")
+
+    def _cancel_dead(self) -> list[tuple[int, int]]:
         with self.server.connect() as connection:
             for id_ in self.dead():
                 connection.text(f"cancel job H:campaign:{id_}")
-
-    def expect_empty_table(self) -> None:
-        """The last deletes follow soon."""
-        wait_until(lambda: not self.rows(), lambda: f"rows are left in the table: {self.rows()}")
+        return self.rows()
 
     def unfinished(self) -> dict[str, int]:
         """Jobs by function, of those that have some."""
@@ -85,21 +85,21 @@ class Ground(ABC):
 
     def census(self) -> Census:
         """Look when nothing is going on, and nobody connected."""
-        wait_until(lambda: self._connections() == 1, lambda: f"connections are left: {self._connections()}")
+        wait_until(lambda: len(self._connections()) == 1, lambda: f"connections are left: {self._connections()}")
         process = Path(f"/proc/{self.server.pid}")
         pages = int((process / "statm").read_text().split()[1])
         tasks = self._count_tasks()
         return Census(
-            self._connections() - 1,
+            len(self._connections()) - 1,
             len(list((process / "fd").iterdir())),
             len(list((process / "task").iterdir())),
             tasks,
             pages * os.sysconf("SC_PAGE_SIZE"),
         )
 
-    def _connections(self) -> int:
+    def _connections(self) -> list[bytes]:
         with self.server.connect() as connection:
-            return len(connection.text("workers"))
+            return connection.text("workers")
 
     def _count_tasks(self) -> tuple[str, ...]:
         self._tasks.unlink(missing_ok=True)

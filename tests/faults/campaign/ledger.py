@@ -7,7 +7,7 @@ promise is noted in `anomalies`, at once or by `settle`, which is called when al
 The promises: see docs/reliability.md.
 """
 
-from collections import Counter, defaultdict
+from collections import Counter, defaultdict, deque
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Final, NamedTuple
@@ -48,7 +48,7 @@ class Job:
     gone: bool = False  # and that it is on disk
 
 
-QUEUE_FULL: Final = "Job queue is full"
+RECENT: Final = 200
 
 
 @dataclass(slots=True)
@@ -61,6 +61,7 @@ class Ledger:
     submissions: dict[int, Submission] = field(default_factory=dict)
     waiting: set[int] = field(default_factory=set)  # sent, and the connection is there
     jobs: dict[int, Job] = field(default_factory=dict)
+    recent: deque[int] = field(default_factory=lambda: deque(maxlen=RECENT))  # ids
     _events: int = 0
     _sent_at: dict[int, int] = field(default_factory=dict)  # since the last restart
     _answers: dict[int, int] = field(default_factory=dict)  # number to id
@@ -72,7 +73,8 @@ class Ledger:
     _stored_from: int = 0  # when the last job that is known to be stored was sent
     _last: dict[tuple[int, bytes, int, Kind], int] = field(default_factory=dict)
     _strays: int = 0  # jobs that may have been handed out to workers who have not heard of it
-    _maybe: defaultdict[str, list[str]] = field(default_factory=lambda: defaultdict(list))  # strays explain so many
+    # By what was broken and by job: strays explain so many of each.
+    _maybe: defaultdict[str, dict[int, str]] = field(default_factory=lambda: defaultdict(dict))
 
     # ---- clients
 
@@ -121,6 +123,16 @@ class Ledger:
         if number not in self._answers:
             self.counts["unanswered"] += 1
 
+    def is_certain(self, id_: int) -> bool:
+        """Must the server know this job now, whatever it has not been heard to say?"""
+        job = self.jobs[id_]
+        return job.promised and not job.ended and not self.limited
+
+    def unknown(self, id_: int) -> None:
+        """STATUS_RES says that there is no such job. It was certain when that was asked."""
+        if self.is_certain(id_):
+            self._note(f"job {id_} was acknowledged, and the server does not know it: {self.jobs[id_]}")
+
     # ---- workers
 
     def handed_out(self, worker: int, id_: int, number: int, function: bytes) -> None:
@@ -149,9 +161,9 @@ class Ledger:
         if job.submission not in (None, submission.number):
             self._note(f"job {job.id} had the payload of {job.submission} and now that of {submission.number}")
         number = submission.number
-        if number in self._erased or (number in self._refused and number in self._sent_at):
-            if not self._may_run_refused(number):
-                self._note(f"submission {number} was refused and ran all the same")
+        is_over = number in self._erased or (number in self._refused and number in self._sent_at)
+        if is_over and not self._may_run_refused(number):
+            self._note(f"submission {number} was refused and ran all the same")
 
     def _may_run_refused(self, number: int) -> bool:
         """A foreground client that joined a job keeps it when its background submitter is refused."""
@@ -177,7 +189,7 @@ class Ledger:
         self._last[queue] = max(last, job.id)
         if job.id > last:
             return
-        self._maybe["order"].append(f"job {job.id} was overtaken by job {last} in the queue {queue[1:]}")
+        self._maybe["order"][job.id] = f"job {job.id} was overtaken by job {last} in the queue {queue[1:]}"
 
     def ended(self, worker: int, id_: int) -> None:
         """The worker says that the job is over."""
@@ -257,14 +269,14 @@ class Ledger:
             elif not self.limited:
                 self._note(f"job {job.id} is dead, and attempts are without limit")
             elif not job.given_up:
-                self._maybe["deaths"].append(f"job {job.id} is dead, and no worker ever left it")
+                self._maybe["deaths"][job.id] = f"job {job.id} is dead, and no worker ever left it"
             self._bury(job)
             job.ended = True  # said once
         for number in sorted(self.waiting):
             self._note(f"the client of {self.submissions[number]} was never answered")
         self.waiting.clear()
         for maybe in self._maybe.values():
-            self.anomalies += maybe[self._strays :]
+            self.anomalies += list(maybe.values())[self._strays :]
         self._maybe.clear()
         self._strays = 0
 
@@ -279,6 +291,7 @@ class Ledger:
 
     def _job(self, id_: int, submission: Submission) -> Job:
         if id_ not in self.jobs:
+            self.recent.append(id_)
             key = (submission.function, submission.unique) if submission.unique else None
             self.jobs[id_] = Job(id_, key)
         job = self.jobs[id_]
@@ -295,7 +308,7 @@ class Ledger:
             if not self.limited:
                 self._note(text)
             elif not self.jobs[id_].given_up:  # else it may be dead
-                self._maybe["twins"].append(text)
+                self._maybe["twins"][id_] = text
 
     def _bury(self, job: Job) -> None:
         if job.key and job.key in self._live:

@@ -14,6 +14,7 @@ class Fault(StrEnum):
 
     # the server
     SERVER_KILLED = "server killed (SIGKILL)"
+    SERVER_RESTARTED = "server restarted in order (SIGTERM)"
     SERVER_STOPPED = "server stopped and continued (SIGSTOP, SIGCONT)"
     DESCRIPTORS = "no file descriptor left"
     CLOCK_FORWARD = "clock set forward"
@@ -50,6 +51,7 @@ class Fault(StrEnum):
 
 SERVER: Final = (
     Fault.SERVER_KILLED,
+    Fault.SERVER_RESTARTED,
     Fault.SERVER_STOPPED,
     Fault.DESCRIPTORS,
     Fault.CLOCK_FORWARD,
@@ -85,7 +87,7 @@ NETWORK: Final = (
     Fault.COMMIT_UNKNOWN,
     Fault.COMMIT_SILENT,
 )
-DEADLY: Final = frozenset({Fault.SERVER_KILLED, Fault.KILLED_AT_WRITE, Fault.KILLED_AT_SYNC})
+DEADLY: Final = frozenset({Fault.SERVER_KILLED, Fault.SERVER_RESTARTED, Fault.KILLED_AT_WRITE, Fault.KILLED_AT_SYNC})
 DATABASE_KILLS: Final = 0.06  # of the rounds: its start takes seconds
 
 
@@ -101,7 +103,15 @@ class Way(StrEnum):
     HANG = "hang"
 
 
-WAYS: Final = {Way.COMPLETE: 80, Way.CHATTY: 10, Way.FAIL: 3, Way.EXCEPTION: 2, Way.DROP: 2, Way.CANT_DO: 2, Way.HANG: 1}
+WAYS: Final = {
+    Way.COMPLETE: 80,
+    Way.CHATTY: 10,
+    Way.FAIL: 3,
+    Way.EXCEPTION: 2,
+    Way.DROP: 2,
+    Way.CANT_DO: 2,
+    Way.HANG: 1,
+}
 
 
 class Options(NamedTuple):
@@ -150,6 +160,13 @@ class Workers(NamedTuple):
     ways: dict[Way, int]  # weights
 
 
+class Lookers(NamedTuple):
+    """A connection that asks for the status of jobs."""
+
+    seed: int
+    proxied: bool
+
+
 class Step(NamedTuple):
     """Faults that come together, once `after` more jobs are acknowledged, and last for `hold` seconds."""
 
@@ -166,6 +183,7 @@ class Plan(NamedTuple):
     options: Options
     clients: tuple[Clients, ...]
     workers: tuple[Workers, ...]
+    lookers: tuple[Lookers, ...]
     steps: tuple[Step, ...]
     jobs: int  # submitted at most
     drainers: int
@@ -191,12 +209,13 @@ def plan_of(seed: int, database: str) -> Plan:
     """The round of this seed on this kind of database."""
     chance = random.Random(f"{database} {seed}")
     block = block_of(seed)
-    jobs = chance.choice((150, 400, 800))
+    jobs = chance.choice((300, 600, 1200))
     return Plan(
         seed,
         options_of(block),
         tuple(clients(chance) for _ in range(chance.randint(3, 8))),
         tuple(workers(chance) for _ in range(chance.randint(2, 6))),
+        tuple(Lookers(chance.getrandbits(32), chance.random() < 0.5) for _ in range(chance.randint(0, 2))),
         tuple(step(chance, faults_for(database, block), jobs) for _ in range(chance.randint(1, 3)))
         + last_step(chance, database),
         jobs,
@@ -205,7 +224,7 @@ def plan_of(seed: int, database: str) -> Plan:
 
 
 def faults_for(database: str, block: int) -> tuple[Fault, ...]:
-    """Those that there are; every other block's server is never killed, so that what it leaks adds up."""
+    """Those that there are; every other block's server runs on, so that what it leaks adds up."""
     faults = SERVER + CLIENTS + (DISK * 2 if database == "sqlite" else NETWORK * 2)
     return tuple(fault for fault in faults if block % 2 == 0 or fault not in DEADLY)
 
@@ -216,7 +235,7 @@ def step(chance: random.Random, faults: tuple[Fault, ...], jobs: int) -> Step:
     if len(chosen) > 1 and not set(chosen) & set(SERVER + CLIENTS):
         chosen.popitem()
     after = chance.randint(0, jobs // 4)
-    return Step(after, tuple(chosen), chance.choice((0.02, 0.1, 0.3)), chance.randint(1, 12))
+    return Step(after, tuple(chosen), chance.choice((0.02, 0.05, 0.2)), chance.choice((1, 1, 2, 4, 8)))
 
 
 def last_step(chance: random.Random, database: str) -> tuple[Step, ...]:

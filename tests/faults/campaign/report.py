@@ -32,9 +32,12 @@ class Report:
 
     def __str__(self) -> str:
         faults = sum(self.faults[fault] for fault in Fault)
-        lines = [
+        head = (
             f"{self.database}: {self.rounds} rounds from seed {self.first} in {self.seconds:.0f} s, {faults} faults, "
-            f"{len(self.failed)} rounds failed",
+            f"{len(self.failed)} rounds failed"
+        )
+        lines = [
+            head,
             *(f"  {count:8,} {what}" for what, count in self.jobs.items()),
             *(f"  {count:8,} x {what}" for what, count in sorted(self.faults.items())),
         ]

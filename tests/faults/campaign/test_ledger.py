@@ -303,6 +303,16 @@ def test_a_foreground_job_that_was_joined_in_the_background_is(ledger: Ledger) -
     only(ledger, "lost")
 
 
+def test_a_job_that_the_server_does_not_know(ledger: Ledger) -> None:
+    store(ledger, 1, 10)
+    store(ledger, 2, 20)
+    run(ledger, 1, 10)
+    ledger.unknown(10)
+    assert ledger.anomalies == []
+    ledger.unknown(20)
+    only(ledger, "does not know it")
+
+
 def test_a_payload_that_nobody_sent(ledger: Ledger) -> None:
     ledger.handed_out(WORKER, 10, 1, F)
     only(ledger, "payload of submission 1")

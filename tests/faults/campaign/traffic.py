@@ -11,9 +11,9 @@ from time import monotonic
 from traceback import format_exception
 from typing import Final
 
-from tests.faults.campaign.actors import Actor, Client, Worker, break_off
+from tests.faults.campaign.actors import Actor, Client, Looker, Worker, break_off
 from tests.faults.campaign.ledger import Ledger
-from tests.faults.campaign.plan import FUNCTIONS, Clients, Plan, Way, Workers
+from tests.faults.campaign.plan import FUNCTIONS, Clients, Lookers, Plan, Way, Workers
 
 HOST: Final = "127.0.0.1"
 COME_BACK: Final = 0.03  # seconds until a connection that was lost is made again
@@ -31,6 +31,7 @@ class Traffic:
         self._plan = plan
         self._ports = {False: port, True: proxied}
         self._numbers = iter(range(first, first + plan.jobs))
+        self._spent = False  # no jobs are left to be submitted
         self._submitting = True
         self._working = True
         self._ending = False
@@ -45,6 +46,8 @@ class Traffic:
             self._plan_connection(self._client_maker(clients), 0.0)
         for workers in plan.workers:
             self._plan_connection(self._worker_maker(workers), 0.0)
+        for looker in plan.lookers:
+            self._plan_connection(self._looker_maker(looker), 0.0)
         self._thread = Thread(target=self._run, name="traffic")
         self._thread.start()
 
@@ -59,6 +62,10 @@ class Traffic:
         """Wait until this holds; whether it did in time."""
         with self._changed:
             return self._changed.wait_for(lambda: holds() or not self._thread.is_alive(), seconds) and holds()
+
+    def wait_for_jobs(self, acknowledged: int, seconds: float) -> None:
+        """Until there are so many, or no more are to come, or the time is up."""
+        self.wait_for(lambda: self.acknowledged >= acknowledged or self._spent, seconds)
 
     def tell(self, order: Callable[[], None]) -> None:
         """Have the thread do this between two events, and wait until it is done: the ledger is the thread's."""
@@ -107,7 +114,7 @@ class Traffic:
     def _run(self) -> None:
         try:
             self._serve()
-        except Exception as error:  # else the round would go on for long before it fails
+        except Exception as error:  # noqa: BLE001 - else the round would go on for long before it fails
             self.ledger.anomalies.append(f"the traffic broke down:\n{''.join(format_exception(error))}")
         finally:
             self._ending = True
@@ -195,11 +202,23 @@ class Traffic:
 
         return make
 
+    def _looker_maker(self, plan: Lookers) -> Maker:
+        chance = random.Random(plan.seed)
+
+        def make() -> Actor:
+            if not self._submitting:
+                raise Retired
+            return Looker(self._connect(plan.proxied), self.ledger, chance)
+
+        return make
+
     def _connect(self, proxied: bool) -> socket.socket:
         return socket.create_connection((HOST, self._ports[proxied]), CONNECT_SECONDS)
 
     def _next_number(self) -> int | None:
-        return next(self._numbers, None) if self._submitting else None
+        number = next(self._numbers, None) if self._submitting else None
+        self._spent = number is None
+        return number
 
 
 class Retired(Exception):
