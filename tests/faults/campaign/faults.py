@@ -78,6 +78,7 @@ class Injector:
     # ---- begin
 
     def _begin(self, fault: Fault, step: Step) -> None:
+        self._struck.discard(fault)  # it may have come before in this round
         if fault in DISK_FAULTS:
             self._fail_disk(fault, step)
         elif fault in self._simple:
