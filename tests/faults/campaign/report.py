@@ -18,7 +18,6 @@ class Report:
     database: str
     first: int  # seed
     rounds: int = 0
-    restarts: int = 0
     seconds: float = 0.0
     faults: Counter[str] = field(default_factory=Counter)
     jobs: Counter[str] = field(default_factory=Counter)

@@ -13,6 +13,8 @@ from typing import Final
 
 import pytest
 
+from gearmand_py.server.client import ClientError
+from tests.databases.kinds import REFUSALS
 from tests.databases.selection import SELECTED
 from tests.databases.server import OwnedServer
 from tests.databases.sources import own_server
@@ -83,7 +85,7 @@ def run_round(kind: str, state: rounds.Block, seed: int, report: Report) -> str:
     events: list[str] = []
     try:
         anomalies = rounds.run(state, plan, report.faults, events)
-    except (AssertionError, OSError, pytest.fail.Exception) as error:
+    except (AssertionError, ClientError, *REFUSALS, pytest.fail.Exception) as error:
         anomalies = [*state.ledger.anomalies, repr(error)]
     log = state.ground.server.stderr
     anomalies += [f"the server's log has {word!r}" for word in FORBIDDEN if word in log]
