@@ -5,7 +5,7 @@ import os
 import resource
 import signal
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from threading import Event
 from time import monotonic
@@ -60,18 +60,24 @@ class Injector:
                 done.append(fault)
             self._traffic.wait_for(lambda: not self._ground.server.is_running, step.hold)
         finally:
-            for fault in sorted(done, key=DEADLY.__contains__):
-                self._end(fault, step)
+            self._heal_disk(done)
+            for fault in done:
+                self._end(fault)
                 self._count(fault)
+            if any(fault in DEADLY and self._took_effect(fault) for fault in done):
+                self._restart()
 
     def note(self, text: str) -> None:
         """Something happened."""
         self._events.append(f"{monotonic() - self._began:8.3f} {self._traffic.acknowledged:6} {text}")
 
     def _count(self, fault: Fault) -> None:
-        struck = fault not in self._struck_late or fault in self._struck
+        struck = self._took_effect(fault)
         self._counts[fault if struck else "came to nothing"] += 1
         self.note(f"is over: {fault}" + ("" if struck else " (came to nothing)"))
+
+    def _took_effect(self, fault: Fault) -> bool:
+        return fault not in self._struck_late or fault in self._struck
 
     _struck_late: Final = frozenset({*DISK_FAULTS, Fault.COMMIT_LOST, Fault.COMMIT_UNKNOWN, Fault.COMMIT_SILENT})
 
@@ -99,8 +105,9 @@ class Injector:
         self._ground.server.kill()
 
     def _restart_server(self, _step: Step) -> None:
+        os.kill(self._ground.server.pid, signal.SIGCONT)  # it may be stopped
         code = self._ground.server.stop()
-        assert code == 0, f"the server ended with exit code {code} after SIGTERM"
+        assert code == 0 or self._ground.shim.struck, f"the server ended with exit code {code} after SIGTERM"
 
     def _stop_server(self, _step: Step) -> None:
         if self._ground.server.is_running:
@@ -162,12 +169,8 @@ class Injector:
 
     # ---- end
 
-    def _end(self, fault: Fault, step: Step) -> None:
-        if fault in DISK_FAULTS:
-            self._heal_disk(fault)
-        if fault in DEADLY:
-            self._restart(fault)
-        elif fault is Fault.SERVER_STOPPED and self._ground.server.is_running:
+    def _end(self, fault: Fault) -> None:
+        if fault is Fault.SERVER_STOPPED and self._ground.server.is_running:
             os.kill(self._ground.server.pid, signal.SIGCONT)
         elif fault is Fault.DESCRIPTORS and self._ground.server.is_running:
             resource.prlimit(self._ground.server.pid, resource.RLIMIT_NOFILE, self._limits)
@@ -178,9 +181,10 @@ class Injector:
         elif self._ground.place:
             self._mend_database(fault, self._ground.place)
 
-    def _heal_disk(self, fault: Fault) -> None:
+    def _heal_disk(self, faults: Sequence[Fault]) -> None:
+        """First of all: a server that is started must not be killed at its first write."""
         if self._ground.shim.struck:
-            self._struck.add(fault)
+            self._struck.update(fault for fault in faults if fault in DISK_FAULTS)
         self._ground.shim.disarm()
 
     def _mend_database(self, fault: Fault, place: Place) -> None:
@@ -197,13 +201,10 @@ class Injector:
         if fault in (Fault.DATABASE_SILENT, Fault.DATABASE_MUTE, Fault.DATABASE_DELAYED, Fault.COMMIT_SILENT):
             mend(place.proxy)
 
-    def _restart(self, fault: Fault) -> None:
-        """After a kill, by us or by the shim; a shim that had nothing to strike leaves a server that runs."""
+    def _restart(self) -> None:
+        """After a kill, by us or by the shim."""
         server = self._ground.server
-        if fault in self._struck:
-            wait_until(lambda: not server.is_running, lambda: "the server outlived its SIGKILL")
-        if server.is_running:
-            return
+        wait_until(lambda: not server.is_running, lambda: "the server outlived its SIGKILL")
         self._traffic.lose_server()
         server.restart()
         self.killed = True

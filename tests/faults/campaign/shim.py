@@ -84,7 +84,7 @@ class Shim:
 
     def disarm(self) -> None:
         """All goes well again."""
-        self._control.count = 0
+        self._control.count = self._control.struck = 0
 
     @property
     def struck(self) -> int:
