@@ -83,6 +83,12 @@ class Ground(ABC):
             lines = [line.split(b"\t") for line in connection.text("status")]
         return {name.decode(): int(total) for name, total, _, _ in lines if int(total)}
 
+    def describe(self) -> str:
+        """What the server says of its jobs and workers."""
+        with self.server.connect() as connection:
+            said = {word: connection.text(word)[:20] for word in ("status", "prioritystatus", "workers", "show jobs")}
+        return f"{said}, rows {self.rows()[:20]}"
+
     def census(self) -> Census:
         """Look when nothing is going on, and nobody connected."""
         wait_until(lambda: len(self._connections()) == 1, lambda: f"connections are left: {self._connections()}")

@@ -85,7 +85,8 @@ def drain(ground: Ground, traffic: Traffic, plan: Plan, injector: Injector) -> N
     until = monotonic() + DRAIN_SECONDS
     while left := not traffic.quiet or ground.unfinished():
         if not ground.server.is_running or monotonic() > until:
-            traffic.ledger.anomalies.append(f"not drained after {DRAIN_SECONDS} s: {left}")
+            what = ground.describe() if ground.server.is_running else "the server ended by itself"
+            traffic.ledger.anomalies.append(f"not drained after {DRAIN_SECONDS} s: {left}, {what}")
             return
         sleep(LOOK_SECONDS)
     injector.note("is drained")
