@@ -8,7 +8,7 @@ BASE   ?= python:3.13-slim
 # Test processes. Most of a test's time is spent waiting.
 JOBS   ?= 2
 
-.PHONY: help setup run test lint format docs lock audit sbom wheel image test-crash test-outages test-properties test-import test-containers test-libgearman-tls test-powercut fuzz bench bench-tls churn scale microbench profile clean
+.PHONY: help setup run test lint format docs lock audit sbom wheel image test-crash test-faults test-outages test-properties test-import test-containers test-libgearman-tls test-powercut fuzz bench bench-tls churn scale microbench profile clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 18
@@ -76,6 +76,10 @@ image: ## the container image, gearmand-py; docker compose up builds it by itsel
 
 test-crash: setup ## kill -9 under load, ROUNDS=30 times
 	CRASH_ROUNDS=$(or $(ROUNDS),30) $(BIN)/python -m pytest tests/crash $(ARGS)
+
+test-faults: setup ## faults of all kinds under load, ROUNDS=100 rounds or MINUTES=10; SEED=123 DATABASES=sqlite for certain ones
+	FAULT_ROUNDS=$(or $(ROUNDS),100) FAULT_MINUTES=$(MINUTES) FAULT_SEED=$(SEED) $(BIN)/python -m pytest --capture=no \
+	  tests/faults/campaign/test_campaign.py $(ARGS)
 
 test-outages: setup ## kill -9 of the databases under load, ROUNDS=20 times, and as many connections cut
 	OUTAGE_ROUNDS=$(or $(ROUNDS),20) OUTAGE_CUTS=$(or $(ROUNDS),20) $(BIN)/python -m pytest \

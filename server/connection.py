@@ -76,6 +76,7 @@ class Front:
         self.streaming: Streaming | None = None  # reads those from before the start
         self._loop = asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None
+        self._timer_at = 0.0  # loop's seconds; uvloop's handle of a time that has come already cannot tell
         self._gathered: list[Peer] = []  # clients whose results wait for the end of a busy time
         self._reads = 0  # in this turn, since results gather
         self._turns = 0  # before this one
@@ -179,9 +180,10 @@ class Front:
         wait = self.broker.next_deadline(time.monotonic(), time.time())
         when = self._loop.time() + min(wait, LONGEST_SLEEP)
         if self._timer is not None:
-            if self._timer.when() <= when:
+            if self._timer_at <= when:
                 return
             self._timer.cancel()
+        self._timer_at = when
         self._timer = self._loop.call_at(when, self._on_timer)
 
     def _on_timer(self) -> None:

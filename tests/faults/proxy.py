@@ -10,6 +10,7 @@ import struct
 from collections.abc import Callable
 from contextlib import suppress
 from threading import Event, Lock, Thread
+from time import sleep
 from types import TracebackType
 from typing import Final, NamedTuple, Self
 
@@ -42,6 +43,9 @@ class Link:
             Thread(target=self._pump, args=(near, far, True), daemon=True),
             Thread(target=self._pump, args=(far, near, False), daemon=True),
         ]
+
+    def start(self) -> None:
+        """Carry from now on."""
         for thread in self._threads:
             thread.start()
 
@@ -55,6 +59,8 @@ class Link:
                     break
                 if to_database and self._proxy.springs(data, self):
                     continue
+                if self._proxy.delay:
+                    sleep(self._proxy.delay)
                 sink.sendall(data)
         if self._is_dead(to_database):
             source.close()  # the other end hears nothing of it
@@ -77,7 +83,8 @@ class Link:
     def join(self) -> None:
         """Wait for its threads."""
         for thread in self._threads:
-            thread.join(END_SECONDS)
+            if thread.ident is not None:
+                thread.join(END_SECONDS)
             assert not thread.is_alive()
 
 
@@ -91,6 +98,7 @@ class Proxy:
         self._to_database = self._to_server = False  # whether that direction is swallowed
         self._trap: Callable[[bytes, Link], bool] | None = None
         self.keeps_open = False
+        self.delay = 0.0  # seconds that each piece of data is late
         self.swallowed = Event()  # something was
         self._listening: socket.socket | None = None
         self._acceptor: Thread | None = None
@@ -156,6 +164,10 @@ class Proxy:
 
         return self._set_trap(pattern, mute)
 
+    def remove_trap(self) -> None:
+        """Nothing is waited for any more."""
+        self._trap = None
+
     def _set_trap(self, pattern: bytes, action: Callable[[bytes, Link], None]) -> Event:
         sprung = Event()
 
@@ -197,7 +209,9 @@ class Proxy:
         far.settimeout(None)
         for end in (near, far):
             end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self._links.append(Link(self, near, far))
+        link = Link(self, near, far)
+        self._links.append(link)  # before it carries anything: whoever ends the swallowing can cut what has swallowed
+        link.start()
 
     def _take_links(self) -> list[Link]:
         links, self._links = self._links, []

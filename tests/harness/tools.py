@@ -26,6 +26,7 @@ class Tool(NamedTuple):
 
 
 TOOLS: Final = {
+    "gcc": Tool(("gcc", "libc6-dev")),
     "gearadmin": Tool(("gearman-tools",)),
     "gearman": Tool(("gearman-tools",)),
     "gearmand": Tool(("gearman-job-server",)),
