@@ -143,8 +143,8 @@ class Client:
         host: str,
         port: int = DEFAULT_PORT,
         secret: bytes = b"",
-        *,
         tls: bool = False,
+        *,
         timeout: float = DEFAULT_TIMEOUT,
     ) -> Self:
         """Connect to a host by name or address, or to a path; ServerUnreachable within `timeout` seconds.
@@ -200,7 +200,7 @@ class Client:
         if self.address.is_path:
             return self.address
         host, port, *_ = self._socket.getpeername()
-        return Address(host, port, self.address.tls)
+        return Address(host, port, tls=self.address.tls)
 
     def send(self, kind: int, *arguments: bytes) -> None:
         """Send one request. It waits as long as the server applies back-pressure."""

@@ -1,20 +1,20 @@
 """A compact map from hashes to ids, for the unique keys of jobs that are not in memory.
 
-A dict takes over 100 bytes for a number and another; this takes 20, and 6 a slot. Entries with the same slot are a
+A dict takes over 100 bytes for a number and another; this takes 20, and 5 a slot. Entries with the same slot are a
 chain, linked by their places in three arrays. Nothing is ever moved, so nothing pauses.
 
 What decides is how often the processor waits for memory, and nearly all looks are for keys that are not there. Of most
-of these one bit tells it: there are 16 for each slot, set where an entry has such a hash. All of them lie in 8 MiB,
-which caches hold, where slots and entries lie in 100 (docs/benchmarks.md).
+of these one bit tells it: there are 8 for each slot, set where an entry has such a hash. All of them lie in 8 MiB,
+which caches hold, where slots and entries lie in 130 (docs/benchmarks.md).
 """
 
 from array import array
 from collections.abc import Sequence
 from typing import Final
 
-MOST_SLOTS: Final = 1 << 22  # 16 MiB, which the system gives as they are touched
+MOST_SLOTS: Final = 1 << 23  # 32 MiB, which the system gives as they are touched
 FEWEST_SLOTS: Final = 1 << 10
-BITS_OF_A_SLOT: Final = 16
+BITS_OF_A_SLOT: Final = 8
 BIT: Final = tuple(1 << number for number in range(8))
 
 
@@ -68,36 +68,40 @@ class CompactMap:
         bit = hash_ & self.bit_mask
         if not self.bits[bit >> 3] & BIT[bit & 7]:
             return ()
-        return [self._ids[place] for place in self._chain(hash_) if self._hashes[place] == hash_]
-
-    def _chain(self, hash_: int) -> list[int]:
-        """The places of all entries in the hash's slot, as they are linked."""
-        places = []
+        found = []
         place = self._heads[hash_ & self._mask]
         while place:
-            places.append(place)
+            if self._hashes[place] == hash_:
+                found.append(self._ids[place])
             place = self._next[place]
-        return places
+        return found
 
     def discard(self, hash_: int, id_: int) -> bool:
         """Remove an entry; was it there?"""
-        chain = self._chain(hash_)
-        for number, place in enumerate(chain):
-            if self._ids[place] == id_ and self._hashes[place] == hash_:
-                self._take_out(chain, number)
-                return True
-        return False
+        hashes, bit_mask = self._hashes, self.bit_mask
+        found = before = last = same_bit = 0
+        place = self._heads[hash_ & self._mask]
+        while place:
+            other = hashes[place]
+            if not (other ^ hash_) & bit_mask:
+                same_bit += 1
+                if other == hash_ and self._ids[place] == id_:
+                    found, before = place, last
+            last = place
+            place = self._next[place]
+        if found:
+            self._take_out(found, before, alone=same_bit == 1)
+        return bool(found)
 
-    def _take_out(self, chain: list[int], number: int) -> None:
-        place = chain.pop(number)
+    def _take_out(self, place: int, before: int, *, alone: bool) -> None:
         hash_ = self._hashes[place]
-        if number:
-            self._next[chain[number - 1]] = self._next[place]
+        if alone:
+            bit = hash_ & self.bit_mask
+            self.bits[bit >> 3] ^= BIT[bit & 7]
+        if before:
+            self._next[before] = self._next[place]
         else:
             self._heads[hash_ & self._mask] = self._next[place]
-        bit = hash_ & self.bit_mask
-        if not any(self._hashes[other] & self.bit_mask == bit for other in chain):
-            self.bits[bit >> 3] ^= BIT[bit & 7]
         self._next[place] = self._free
         self._free = place
         self.size -= 1

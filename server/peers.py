@@ -56,7 +56,6 @@ class Peer:
         self.certificate: str | None = None  # whose certificate it has shown: its common name
         self.closed = False
         # what it may do
-        self.certificate: str | None = None  # the name in it
         self.secrets: frozenset[bytes] = frozenset()  # digests of those it has shown
         self.wrong_secrets = 0  # how many
         self.rights: Rights = UNLIMITED

@@ -30,7 +30,7 @@ def own_server(settings: Settings) -> Iterator[Address]:
     process.start()
     theirs.close()
     try:
-        yield Address(HOST, told_port(ours), ssl)
+        yield Address(HOST, told_port(ours), tls=ssl)
     finally:
         process.terminate()
         process.join(END_SECONDS)

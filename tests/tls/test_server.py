@@ -202,7 +202,7 @@ def test_the_largest_payload(server: Server, authority: Authority, monkeypatch: 
     for name, value in authority.environment().items():
         monkeypatch.setenv(name, value)
     data = bytes(range(256)) * (LARGEST // 256)
-    with Client.connect(HOST, server.port, True) as client, Client.connect(HOST, server.port, True) as worker:
+    with Client.connect(HOST, server.port, tls=True) as client, Client.connect(HOST, server.port, tls=True) as worker:
         worker.send(packets.CAN_DO, b"f")
         client.ask(packets.SUBMIT_JOB, b"f", b"", data, answer=packets.JOB_CREATED, timeout=None)
         memory = Memory(server.pid)
@@ -219,7 +219,7 @@ def test_who_does_not_read_costs_its_payload_once(
 ) -> None:
     for name, value in authority.environment().items():
         monkeypatch.setenv(name, value)
-    with Client.connect(HOST, server.port, True) as slow, Client.connect(HOST, server.port, True) as other:
+    with Client.connect(HOST, server.port, tls=True) as slow, Client.connect(HOST, server.port, tls=True) as other:
         data = bytes(LARGEST)
         memory = Memory(server.pid)
         slow.send(packets.ECHO_REQ, data)

@@ -115,7 +115,7 @@ def test_an_entry_takes_about_20_bytes_and_its_slot_4() -> None:
     found, _ = random_map(100_000)
 
     assert bytes_of(found) < 22 * 100_000
-    assert found._heads.nbytes + len(found.bits) <= 2 * 6 * 100_000
+    assert found._heads.nbytes + len(found.bits) <= 2 * 5 * 100_000
 
 
 def test_what_was_removed_leaves_room_for_others() -> None:
