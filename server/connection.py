@@ -306,7 +306,7 @@ class Client(asyncio.Protocol):
                 break
         if self.codec.error:
             if self.codec.error.text == TLS_HERE:
-                SELDOM.warn("%s speaks TLS to a port without it", peer.address)
+                SELDOM.warn(peer.address, "%s speaks TLS to a port without it", peer.address)
             self.break_off(self.codec.error)
         if peer.fence and len(peer.tail) > FENCED_HIGH:
             front.pause_submitter(self)

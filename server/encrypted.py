@@ -136,7 +136,7 @@ class Encrypted(asyncio.Protocol):
         self._known()
         self._tls = None
         if not quietly:
-            SELDOM.warn("no TLS with %s: %s", self._address(), reason)
+            SELDOM.warn(self._address(), "no TLS with %s: %s", self._address(), reason)
         self._transport.close()
 
     def _address(self) -> str:
@@ -158,7 +158,7 @@ class Encrypted(asyncio.Protocol):
         except ssl.SSLWantReadError:  # a part of a record
             pass
         except ssl.SSLError as error:
-            SELDOM.warn("TLS with %s broke: %s", self._address(), words(error))
+            SELDOM.warn(self._address(), "TLS with %s broke: %s", self._address(), words(error))
             self._transport.abort()
             return
         if self._outgoing.pending:

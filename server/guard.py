@@ -12,8 +12,9 @@ from ipaddress import IPv6Address
 from typing import Final
 
 from gearmand_py.server import packets
-from gearmand_py.server.access import NOTHING, Access, Allowance, Level, place_of
+from gearmand_py.server.access import NOTHING, Access, Level, place_of
 from gearmand_py.server.admin import OK, READING, Admin, err, shown
+from gearmand_py.server.allowance import Allowance
 from gearmand_py.server.broker import Broker
 from gearmand_py.server.dispatch import AUTH, Dispatch, only_argument
 from gearmand_py.server.errors import Expelled, RequestError

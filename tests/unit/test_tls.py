@@ -1,6 +1,5 @@
 """Files that cannot be read any more, names in certificates, and how often a stranger's mistake is told."""
 
-import asyncio
 import logging
 import os
 from collections.abc import Iterator
@@ -11,10 +10,8 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from gearmand_py.server import seldom
 from gearmand_py.server.cli import main
 from gearmand_py.server.config import Settings, settings_from
-from gearmand_py.server.seldom import Seldom
 from gearmand_py.server.tls import Tls, name_in, tls_of
 from tests.tls.certificates import Authority
 
@@ -66,21 +63,6 @@ def test_no_tls_unless_asked_for() -> None:
 )
 def test_the_name_in_a_certificate(certificate: dict[str, Any] | None, name: str | None) -> None:
     assert name_in(certificate) == name
-
-
-async def test_a_warning_that_comes_often_is_counted(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    monkeypatch.setattr(seldom, "SECONDS", 0.05)
-    warnings = Seldom(logging.getLogger("strangers"))
-    for number in range(25):
-        warnings.warn("mistake %d", number)
-    assert [record.getMessage() for record in caplog.records] == [f"mistake {number}" for number in range(10)]
-    while len(caplog.records) < 11:
-        await asyncio.sleep(0.01)
-    assert caplog.messages[10].startswith("... and 15 more such lines")
-    warnings.warn("mistake again")
-    assert caplog.messages[11] == "mistake again"
 
 
 def test_the_check_of_a_configuration_looks_at_the_files(tmp_path: Path) -> None:
