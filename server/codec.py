@@ -29,24 +29,24 @@ class Connection:
     reading its server. A packet with the other one is returned as WRONG_MAGIC: the frame is intact.
     """
 
-    __slots__ = ("_body", "_expected", "_head", "_kind", "_max_packet", "_missing", "error")
+    __slots__ = ("_body", "_expected", "_head", "_max_packet", "error", "kind", "missing")
 
     def __init__(self, expected: int, max_packet: int = DEFAULT_MAX_PACKET) -> None:
         self._expected = expected
         self._max_packet = max_packet
         self._head = b""  # the start of a header or of a text line
-        self._kind = 0  # the packet whose body is being collected
+        self.kind = 0  # the packet whose body is being collected
         # Grows in place, by what is there and not by what a header claims, and gives its bytes away without a copy.
         # `tail + data` would be quadratic, and joining pieces stops the server for 40 ms at 64 MiB.
         self._body = BytesIO()
-        self._missing = 0  # how many bytes of the body are still to come
+        self.missing = 0  # how many bytes of the body are still to come
         self.error: ProtocolError | None = None
 
     def feed(self, data: bytes) -> list[Packet]:
         """The packets and lines that are whole now that `data` has arrived."""
         packets: list[Packet] = []
         at = 0
-        if self._missing:
+        if self.missing:
             at = self._continue_body(data, packets)
         elif self._head:
             data = self._head + data
@@ -68,7 +68,7 @@ class Connection:
             at += HEADER_SIZE
             stop = at + size
             if stop > end:
-                self._kind, self._missing = kind, stop - end
+                self.kind, self.missing = kind, stop - end
                 self._body.write(memoryview(data)[at:])
                 break
             packets.append((kind, data[at:stop]))
@@ -77,11 +77,11 @@ class Connection:
 
     def _continue_body(self, data: bytes, packets: list[Packet]) -> int:
         """Add to the body begun earlier; returns where in `data` the next packet starts."""
-        used = min(self._missing, len(data))
+        used = min(self.missing, len(data))
         self._body.write(memoryview(data)[:used])
-        self._missing -= used
-        if not self._missing:
-            packets.append((self._kind, self._body.getvalue()))
+        self.missing -= used
+        if not self.missing:
+            packets.append((self.kind, self._body.getvalue()))
             self._body = BytesIO()
         return used
 

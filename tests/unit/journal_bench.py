@@ -185,6 +185,7 @@ class Link(asyncio.Transport):
         self.reading = True
         self.answers: list[tuple[str, bytes]] = []
         self.writes = 0
+        self.unread = 0  # bytes
         self._storage = storage
         self._codec = Connection(packets.RESPONSE)
         self._closing = False
@@ -200,6 +201,9 @@ class Link(asyncio.Transport):
                 assert job, "acknowledged and not there"
                 assert not job.background or job.id in self._storage.rows, "acknowledged before its commit"
             self.answers.append((packets.name(kind), body))
+
+    def get_write_buffer_size(self) -> int:
+        return self.unread
 
     def pause_reading(self) -> None:
         assert self.reading, "paused twice: an event loop would raise"

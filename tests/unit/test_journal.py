@@ -6,7 +6,7 @@ import logging
 import pytest
 
 from gearmand_py.server import packets
-from gearmand_py.server.connection import FENCED_HIGH
+from gearmand_py.server.connection import FENCED_HIGH, WRITE_HIGH
 from gearmand_py.server.journal import HIGH_BYTES, HIGH_ROWS, LINGER, LONGEST_BACKOFF
 from tests.unit.journal_bench import (
     AWAY,
@@ -542,6 +542,7 @@ async def test_a_slow_reader_is_not_read_for_two_reasons(bench: Bench) -> None:
     await moment()
     client.submit(*[b"x"] * HIGH_ROWS)
     assert not client.reading
+    client.unread = 2 * WRITE_HIGH
     client.client.pause_writing()
     bench.storage.gate.set()
     await moment()
