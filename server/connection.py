@@ -15,6 +15,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
 from gearmand_py.server import packets
+from gearmand_py.server.admin import SLICE
 from gearmand_py.server.broker import Broker
 from gearmand_py.server.buffers import Incoming, Unread
 from gearmand_py.server.codec import Connection, Packet
@@ -25,11 +26,11 @@ from gearmand_py.server.errors import GearmanError, LimitReached, RequestError
 from gearmand_py.server.index import HeadComing, NotResident
 from gearmand_py.server.journal import Journal
 from gearmand_py.server.limits import Limits
-from gearmand_py.server.listings import Listings
 from gearmand_py.server.loader import Loader
 from gearmand_py.server.packets import LARGE
 from gearmand_py.server.peers import Outgoing, Peer
 from gearmand_py.server.streaming import Streaming
+from gearmand_py.server.turns import FEW, Turns
 from gearmand_py.storage.base import Storage
 
 log = logging.getLogger(__name__)
@@ -90,7 +91,7 @@ class Front:
         self.incoming: Incoming[Client] = Incoming(self.limits.buffers)
         self.unread: Unread[Client] = Unread(self.limits.buffers)
         self.complaints = Complaints(self._loop.time)
-        self.listings = Listings(self._loop)
+        self.turns = Turns(self._loop)
         self._watching: asyncio.TimerHandle | None = None
 
     def accept(self) -> "Client":
@@ -170,6 +171,7 @@ class Front:
         paused, self._paused = self._paused, []
         for client in paused:
             client.resume("journal")
+        self.turns.wake()
 
     def settled(self) -> None:
         """The journal is done with a batch."""
@@ -273,6 +275,7 @@ class Client(asyncio.Protocol):
         self._parked: list[Packet] = []  # packets that wait for rows to be read
         self._patience: asyncio.TimerHandle | None = None
         self._listing: Iterator[Outgoing] | None = None  # the rest of an answer, for which they wait too
+        self._in_turn = False  # they wait for a turn
         self._silent = True  # has not sent a whole packet yet
         self._sending = False  # has a place for a large packet, or waits for one
         self._fenced = 0  # bytes read since an answer left
@@ -312,10 +315,12 @@ class Client(asyncio.Protocol):
         front.begin()
         codec = self.codec
         received = codec.feed(data)
-        if self._parked or self._listing:
+        if self._parked or self._in_turn:
             self._parked += received
-        else:
+        elif len(received) <= FEW:
             self._handle(received)
+        else:
+            self._handle_some(received)
         if self._silent and received:
             self._silent = False
             front.door.spoke(self)
@@ -325,7 +330,8 @@ class Client(asyncio.Protocol):
             self._look_at_fence(len(data))
         front.end_read(self)
 
-    def _handle(self, received: list[Packet]) -> None:
+    def _handle(self, received: list[Packet], *, last: bool = True) -> None:
+        """Handle packets in turn; `last` if these are all that have come."""
         front, peer = self.front, self.peer
         handlers, unexpected = front.handlers, front.unexpected
         for kind, body in (rest := iter(received)):
@@ -339,14 +345,35 @@ class Client(asyncio.Protocol):
                 self._park(miss, [(kind, body), *rest])
                 return
             except Unfinished as unfinished:
-                self._list(unfinished.slices, list(rest))
+                self._listing = unfinished.slices
+                self._wait_for_turn(list(rest))
                 return
             except Exception:
                 log.exception("handling %s from %s failed", packets.name(kind), peer.address)
                 self.break_off(RequestError("INTERNAL_ERROR", "The server could not handle this packet"))
                 break
-        if self.codec.error:
+        if self.codec.error and last:
             self.break_off(self.codec.error)
+
+    def _handle_some(self, received: list[Packet]) -> None:
+        """As many as this turn of the loop may take, one at least; the rest waits for the next ones."""
+        if self._is_too_much(received):
+            self._wait_for_turn(received)
+            return
+        count = self.front.turns.take(len(received)) or 1
+        some, rest = received[:count], received[count:]
+        if not rest:
+            self._handle(some)
+            return
+        self._handle(some, last=False)
+        if self._parked or self._in_turn:
+            self._parked += rest
+        else:
+            self._wait_for_turn(rest)
+
+    def _is_too_much(self, received: list[Packet]) -> bool:
+        """These submissions would go into a batch that is full."""
+        return bool(received) and received[0][0] in BACKGROUND and self.front.journal.full
 
     def _look_at_fence(self, count: int) -> None:
         """So many bytes came while answers wait for a batch."""
@@ -389,40 +416,47 @@ class Client(asyncio.Protocol):
         """There is."""
         self.resume("memory")
 
-    # ---- long answers
+    # ---- many packets, and long answers
 
-    def _list(self, slices: Iterator[Outgoing], rest: list[Packet]) -> None:
-        """Let packets wait until an answer is complete."""
-        self._listing, self._parked = slices, rest
-        self.pause("listing")
-        self.front.listings.add(self)
+    def _wait_for_turn(self, rest: list[Packet]) -> None:
+        """Let packets wait until others have had their turn, and until an answer is complete."""
+        self._parked, self._in_turn = rest, True
+        self.pause("turn")
+        self.front.turns.add(self)
 
     @property
-    def can_take(self) -> bool:
+    def can_go_on(self) -> bool:
         """There is room for more of an answer."""
-        return self.peer.closed or not (self._slow or self.peer.fence)
+        if self.peer.closed:
+            return True
+        if self._listing:
+            return len(self._paused) == 1 and not (self._slow or self.peer.fence)
+        return len(self._paused) == 1 and not self._is_too_much(self._parked)
 
     def go_on(self) -> bool:
-        """Send the next slice; is there more?"""
-        if self.peer.closed or self._listing is None:
+        """Send the next slice of an answer, or handle some of the packets behind it; is there more of the answer?"""
+        if self.peer.closed:
             return False
         self.front.begin()
-        piece = next(self._listing, None)
+        piece = next(self._listing, None) if self._listing else None
         if piece is None:
-            self._listing = None
+            self._listing, self._in_turn = None, False
             parked, self._parked = self._parked, []
-            self._handle(parked)
-            self._resume_parked("listing")
+            self._handle_some(parked)
+            self._resume_parked()
         else:
+            self.front.turns.take(SLICE)
             self.peer.tail.append(piece)
         self.front.broker.touch(self.peer)
         self.front.end()
         return piece is not None
 
-    def _resume_parked(self, reason: str) -> None:
-        """Packets that waited were handled."""
-        if not self._parked and not self._listing:
-            self.resume(reason)
+    def _resume_parked(self) -> None:
+        """Packets that waited were handled, or wait for something else."""
+        if not self._in_turn:
+            self.resume("turn")
+        if self._in_turn or not self._parked:
+            self.resume("row")
         if self._sending:
             self._look_at_large(whole=not self.codec.missing)
 
@@ -436,17 +470,17 @@ class Client(asyncio.Protocol):
 
     def unpark(self) -> None:
         """Go on with the packets that waited."""
-        if not self._parked or self._listing or self.peer.closed:
+        if not self._parked or self._in_turn or self.peer.closed:
             return
         parked, self._parked = self._parked, []
         patience, self._patience = self._patience, None
-        self._handle(parked)
+        self._handle_some(parked)
         if len(self._parked) == len(parked) and patience is not None:  # the same packet still waits, as long as it may
             self._end_patience()
             self._patience = patience
         elif patience is not None:
             patience.cancel()
-        self._resume_parked("row")
+        self._resume_parked()
         self.front.broker.touch(self.peer)
 
     def _end_patience(self) -> None:
@@ -461,8 +495,8 @@ class Client(asyncio.Protocol):
         self._parked = []
         self.front.begin()
         self.peer.tail.append(unreadable(kind))
-        self._handle(rest)
-        self._resume_parked("row")
+        self._handle_some(rest)
+        self._resume_parked()
         self.front.broker.send(self.peer, b"")
         self.front.end()
 
@@ -483,7 +517,7 @@ class Client(asyncio.Protocol):
             return
         self._end_patience()
         self._parked = []
-        self._listing = None
+        self._listing, self._in_turn = None, False
         self.front.begin()
         self.front.door.leave(self, self.peer.address)
         self.front.unread.forget(self)
@@ -546,7 +580,7 @@ class Client(asyncio.Protocol):
             else:
                 self.transport.writelines(outbox)
             outbox.clear()
-        if self.closing and not (self.peer.held or self._parked or self._listing):
+        if self.closing and not (self.peer.held or self._parked or self._in_turn):
             self.transport.close()
 
     def drop(self) -> None:
@@ -565,6 +599,8 @@ class Client(asyncio.Protocol):
         """Read again, unless there is another reason not to."""
         if reason in self._paused:
             self._paused.discard(reason)
+            if self._in_turn:
+                self.front.turns.wake()
             if not self._paused and not self.transport.is_closing():
                 self.transport.resume_reading()
 
@@ -581,7 +617,7 @@ class Client(asyncio.Protocol):
         self.closing = self.peer.closed = True
         self._end_patience()
         self._parked = []
-        self._listing = None
+        self._listing, self._in_turn = None, False
         for reason in list(self._paused):
             self.resume(reason)
         if not self.transport.is_closing():

@@ -233,6 +233,12 @@ class Link(asyncio.Transport):
         """Background jobs, in one read."""
         self.send(*[packets.request(packets.SUBMIT_JOB_BG, function, unique, each) for each in data])
 
+    async def submit_many(self, *data: bytes) -> None:
+        """The same, until all are handled, some each turn of the loop, or the batch is full."""
+        self.submit(*data)
+        while self.client.front.turns.busy and not self.client.front.journal.full:
+            await asyncio.sleep(0)
+
     def take(self, function: bytes = b"f") -> bytes:
         """Grab a job, as a worker; returns its handle."""
         self.send(packets.request(packets.CAN_DO, function), packets.request(packets.GRAB_JOB))

@@ -450,7 +450,7 @@ async def test_submitters_are_not_read_while_the_open_batch_is_full(bench: Bench
     await moment()  # its batch is being committed; the next one is open
     for client, load in zip(clients, loads, strict=True):
         assert all(client.reading for client in clients)
-        client.submit(*load)
+        await client.submit_many(*load)
     assert not any(client.reading for client in clients)
     foreground.send(packets.request(packets.SUBMIT_JOB, b"g", b"", b""))
     assert foreground.kinds == ["JOB_CREATED"]
@@ -469,7 +469,7 @@ async def test_submitters_are_read_again_when_their_batch_is_taken(bench: Bench)
     bench.storage.gate.clear()
     first.submit(b"first")
     await moment()
-    client.submit(*[b"x"] * HIGH_ROWS)
+    await client.submit_many(*[b"x"] * HIGH_ROWS)
     assert not client.reading
     bench.storage.after = lambda changes: bench.storage.gate.clear()  # one commit, and the next one waits again
     bench.storage.gate.set()
@@ -503,7 +503,7 @@ async def test_submitters_are_read_again_when_an_outage_is_told(bench: Bench) ->
     bench.storage.before = be_away
     client.submit(b"first")
     await moment()
-    other.submit(*[b"x"] * HIGH_ROWS)
+    await other.submit_many(*[b"x"] * HIGH_ROWS)
     assert client.reading
     assert not other.reading
     other.leave()  # while it is paused
@@ -540,7 +540,7 @@ async def test_a_slow_reader_is_not_read_for_two_reasons(bench: Bench) -> None:
     bench.storage.gate.clear()
     client.submit(b"first")
     await moment()
-    client.submit(*[b"x"] * HIGH_ROWS)
+    await client.submit_many(*[b"x"] * HIGH_ROWS)
     assert not client.reading
     client.unread = 2 * WRITE_HIGH
     client.client.pause_writing()
