@@ -327,8 +327,8 @@ class Broker:
         limit = function.limits[priority]
         if 0 < limit <= function.total:
             raise LimitReached("QUEUE_ERROR", "Job queue is full", "--max-queue or the text command maxqueue")
-        if not background and 0 < limits.foreground <= self.index.foreground:
-            raise LimitReached("QUEUE_ERROR", "Foreground jobs take all the memory they may", "--memory-limit")
+        if not background and 0 < limits.foreground <= 2 * self.index.foreground:
+            self._check_foreground(function)
         job = Job(self.ids.take(), function, unique, priority, background, data, run_at, reducer)
         self.index.add(job)
         function.total += 1
@@ -345,6 +345,14 @@ class Broker:
             peer.awaited.add(job)
             peer.tail.append(self._created(job))
             self._make_runnable(job)
+
+    def _check_foreground(self, function: Function) -> None:
+        """Half of their memory is for jobs that somebody works on. Raises LimitReached."""
+        if self.index.foreground >= self.limits.foreground:
+            raise LimitReached("QUEUE_ERROR", "Foreground jobs take all the memory they may", "--memory-limit")
+        if not function.workers:
+            text = "Foreground jobs take half the memory they may, and nobody works on this function"
+            raise LimitReached("QUEUE_ERROR", text, "--memory-limit")
 
     def _join(self, peer: Peer, job: Job, background: bool) -> None:
         """A submission coalesces onto a live job. Its answer waits for that job's commit."""

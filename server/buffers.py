@@ -5,10 +5,10 @@ waits, the smallest packet first. While somebody waits, who has a place and hard
 connection: else some hundred connections that begin a packet and stop would keep all others from sending one.
 
 Answers cannot wait: somebody else has made them. So the connection that has left most of them unread goes, until the
-rest fits.
+rest fits. The same holds for what was read and not handled yet.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from heapq import heappop, heappush
 from math import inf
 from typing import Final, Generic, Protocol, TypeVar
@@ -37,16 +37,8 @@ class Sender(Protocol):
         """Read it again."""
 
 
-class Reader(Protocol):
-    """A connection that does not read its answers."""
-
-    @property
-    def unread(self) -> int:
-        """Bytes."""
-
-
 S = TypeVar("S", bound=Sender)
-R = TypeVar("R", bound=Reader)
+R = TypeVar("R")
 
 
 class Place:
@@ -125,31 +117,32 @@ class Incoming(Generic[S]):
         return slow
 
 
-class Unread(Generic[R]):
-    """Answers not read yet, of those connections that have any to speak of; 0 is without limit."""
+class Backlogs(Generic[R]):
+    """What waits of some connections, for them or for us, in `limit` bytes; 0 is without limit. `size_of` looks."""
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: int, size_of: Callable[[R], int]) -> None:
         self._limit = limit or inf
-        self._readers: dict[R, int] = {}
+        self._size_of = size_of
+        self._sizes: dict[R, int] = {}
         self.used = 0
 
-    def note(self, reader: R, size: int) -> Iterable[R]:
-        """It has so many bytes to read now. Returns who has to go because it is too much in all."""
-        self.used += size - self._readers.get(reader, 0)
-        self._readers[reader] = size
+    def note(self, whose: R, size: int) -> Iterable[R]:
+        """It is so much now. Returns who has to go because it is too much in all."""
+        self.used += size - self._sizes.get(whose, 0)
+        self._sizes[whose] = size
         return self._excess() if self.used > self._limit else ()
 
-    def forget(self, reader: R) -> None:
-        """It has caught up, or is gone."""
-        self.used -= self._readers.pop(reader, 0)
+    def forget(self, whose: R) -> None:
+        """Nothing waits any more, or the connection is gone."""
+        self.used -= self._sizes.pop(whose, 0)
 
     def _excess(self) -> list[R]:
-        self._readers = {reader: reader.unread for reader in self._readers}
-        self.used = sum(self._readers.values())
+        self._sizes = {whose: self._size_of(whose) for whose in self._sizes}
+        self.used = sum(self._sizes.values())
         gone = []
-        for reader in sorted(self._readers, key=self._readers.__getitem__, reverse=True):
+        for whose in sorted(self._sizes, key=self._sizes.__getitem__, reverse=True):
             if self.used <= self._limit:
                 break
-            self.forget(reader)
-            gone.append(reader)
+            self.forget(whose)
+            gone.append(whose)
         return gone

@@ -29,7 +29,7 @@ class Connection:
     reading its server. A packet with the other one is returned as WRONG_MAGIC: the frame is intact.
     """
 
-    __slots__ = ("_body", "_expected", "_head", "_max_packet", "error", "kind", "missing")
+    __slots__ = ("_body", "_expected", "_head", "_max_packet", "error", "kind", "missing", "rest")
 
     def __init__(self, expected: int, max_packet: int = DEFAULT_MAX_PACKET) -> None:
         self._expected = expected
@@ -40,9 +40,15 @@ class Connection:
         # `tail + data` would be quadratic, and joining pieces stops the server for 40 ms at 64 MiB.
         self._body = BytesIO()
         self.missing = 0  # how many bytes of the body are still to come
+        self.rest = b""  # what `feed_some` has left
         self.error: ProtocolError | None = None
 
-    def feed(self, data: bytes) -> list[Packet]:
+    def feed_some(self, data: bytes, most: int) -> list[Packet]:
+        """The same of about the first `most` bytes; those behind are in `rest`, to be given to this next."""
+        self.rest = b""
+        return self.feed(data, most)
+
+    def feed(self, data: bytes, most: int | None = None) -> list[Packet]:
         """The packets and lines that are whole now that `data` has arrived."""
         packets: list[Packet] = []
         at = 0
@@ -52,14 +58,15 @@ class Connection:
             data = self._head + data
             self._head = b""
         end = len(data)
+        stop_at = end if most is None or end - at <= most else at + most
         expected, max_packet, unpack = self._expected, self._max_packet, HEADER.unpack_from
-        while at < end and self.error is None:
+        while at < stop_at and self.error is None:
             if data[at]:
                 at = self._line(data, at, packets)
                 continue
             if end - at < HEADER_SIZE:
                 self._keep_head(data, at)
-                break
+                return packets
             magic, kind, size = unpack(data, at)
             if magic != expected or size > max_packet or not 0 < kind <= HIGHEST:
                 kind = self._unusual(magic, kind, size)
@@ -70,9 +77,11 @@ class Connection:
             if stop > end:
                 self.kind, self.missing = kind, stop - end
                 self._body.write(memoryview(data)[at:])
-                break
+                return packets
             packets.append((kind, data[at:stop]))
             at = stop
+        if at < end and self.error is None:
+            self.rest = data[at:]
         return packets
 
     def _continue_body(self, data: bytes, packets: list[Packet]) -> int:

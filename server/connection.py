@@ -17,7 +17,7 @@ from typing import Any, Final
 from gearmand_py.server import packets
 from gearmand_py.server.admin import SLICE
 from gearmand_py.server.broker import Broker
-from gearmand_py.server.buffers import Incoming, Unread
+from gearmand_py.server.buffers import Backlogs, Incoming
 from gearmand_py.server.codec import Connection, Packet
 from gearmand_py.server.complaints import Complaints
 from gearmand_py.server.dispatch import BACKGROUND, Dispatch, Unfinished, keys_in, unreadable
@@ -30,7 +30,7 @@ from gearmand_py.server.loader import Loader
 from gearmand_py.server.packets import LARGE
 from gearmand_py.server.peers import Outgoing, Peer
 from gearmand_py.server.streaming import Streaming
-from gearmand_py.server.turns import FEW, Turns
+from gearmand_py.server.turns import FEW, SOME_BYTES, Turns
 from gearmand_py.storage.base import Storage
 
 log = logging.getLogger(__name__)
@@ -89,7 +89,8 @@ class Front:
         self.limits = limits or Limits()
         self.door = Door(self.limits)
         self.incoming: Incoming[Client] = Incoming(self.limits.buffers)
-        self.unread: Unread[Client] = Unread(self.limits.buffers)
+        self.unread: Backlogs[Client] = Backlogs(self.limits.buffers, lambda client: client.unread)
+        self.unhandled: Backlogs[Client] = Backlogs(self.limits.buffers, lambda client: len(client.codec.rest))
         self.complaints = Complaints(self._loop.time)
         self.turns = Turns(self._loop)
         self._watching: asyncio.TimerHandle | None = None
@@ -314,13 +315,15 @@ class Client(asyncio.Protocol):
             return
         front.begin()
         codec = self.codec
-        received = codec.feed(data)
         if self._parked or self._in_turn:
+            received = codec.feed_some(codec.rest + data, front.max_packet)
             self._parked += received
-        elif len(received) <= FEW:
-            self._handle(received)
         else:
-            self._handle_some(received)
+            received = codec.feed(data, SOME_BYTES)  # `rest` is empty
+            if codec.rest or len(received) > FEW:
+                self._handle_some(received)
+            else:
+                self._handle(received)
         if self._silent and received:
             self._silent = False
             front.door.spoke(self)
@@ -357,19 +360,20 @@ class Client(asyncio.Protocol):
 
     def _handle_some(self, received: list[Packet]) -> None:
         """As many as this turn of the loop may take, one at least; the rest waits for the next ones."""
-        if self._is_too_much(received):
-            self._wait_for_turn(received)
-            return
-        count = self.front.turns.take(len(received)) or 1
-        some, rest = received[:count], received[count:]
-        if not rest:
-            self._handle(some)
-            return
-        self._handle(some, last=False)
-        if self._parked or self._in_turn:
-            self._parked += rest
-        else:
-            self._wait_for_turn(rest)
+        turns, codec = self.front.turns, self.codec
+        while not self._is_too_much(received):
+            count = turns.take(len(received)) or 1
+            some, received = received[:count], received[count:]
+            self._handle(some, last=not (received or codec.rest))
+            if self._parked or self._in_turn:
+                self._parked += received
+                return
+            if received or (codec.rest and turns.over):
+                break
+            if not codec.rest:
+                return
+            received = codec.feed_some(codec.rest, SOME_BYTES)
+        self._wait_for_turn(received)
 
     def _is_too_much(self, received: list[Packet]) -> bool:
         """These submissions would go into a batch that is full."""
@@ -423,6 +427,9 @@ class Client(asyncio.Protocol):
         self._parked, self._in_turn = rest, True
         self.pause("turn")
         self.front.turns.add(self)
+        if self.codec.rest:
+            for other in self.front.unhandled.note(self, len(self.codec.rest)):
+                self.front.drop(other, "--max-buffers", "sent more than could be handled, as others did too")
 
     @property
     def can_go_on(self) -> bool:
@@ -455,9 +462,10 @@ class Client(asyncio.Protocol):
         """Packets that waited were handled, or wait for something else."""
         if not self._in_turn:
             self.resume("turn")
+            self.front.unhandled.forget(self)
         if self._in_turn or not self._parked:
             self.resume("row")
-        if self._sending:
+        if self.codec.missing >= LARGE or self._sending:
             self._look_at_large(whole=not self.codec.missing)
 
     def _park(self, miss: NotResident, parked: list[Packet]) -> None:
@@ -521,6 +529,7 @@ class Client(asyncio.Protocol):
         self.front.begin()
         self.front.door.leave(self, self.peer.address)
         self.front.unread.forget(self)
+        self.front.unhandled.forget(self)
         if self._sending:
             self.front.incoming.end(self)
         self.front.broker.disconnect(self.peer)

@@ -11,6 +11,7 @@ from typing import Final, Protocol
 # A read with so many packets is a small one. What others do in a turn costs some 10 microseconds each: 5 ms in all.
 FEW: Final = 32
 A_TURN: Final = 500
+SOME_BYTES: Final = 8192  # of a read that are looked at in one go: up to 680 packets, most often 80
 # Seconds before the next look where nobody who waits can take more.
 WAIT: Final = 0.02
 
@@ -35,6 +36,11 @@ class Turns:
         self._left = A_TURN
         self._scheduled: asyncio.Handle | None = None
         self._dozing = False  # nobody who waits could go on
+
+    @property
+    def over(self) -> bool:
+        """Nothing is left of this turn."""
+        return not self._left
 
     def take(self, count: int) -> int:
         """How many of so many packets may be handled in this turn."""

@@ -32,19 +32,22 @@ class Probe:
     def foreground(self) -> None:
         """Submit a job, do it, and read the result."""
         self._client.send(packets.SUBMIT_JOB, b"probe", b"", b"question")
+        self._expect(packets.JOB_CREATED)
         self._work()
-        kinds = [self._client.receive(PATIENCE)[0] for _ in range(2)]
-        assert kinds == [packets.JOB_CREATED, packets.WORK_COMPLETE], kinds
+        self._expect(packets.WORK_COMPLETE)
 
     def background(self) -> None:
         """Submit a job, until it is acknowledged."""
         self._client.send(packets.SUBMIT_JOB_BG, b"probe", b"", b"question")
-        kind, body = self._client.receive(PATIENCE)
-        assert kind == packets.JOB_CREATED, body
+        self._expect(packets.JOB_CREATED)
 
     def finish(self) -> None:
         """Do the job of `background`."""
         self._work()
+
+    def _expect(self, wanted: int) -> None:
+        kind, body = self._client.receive(PATIENCE)
+        assert kind == wanted, (packets.name(kind), body)
 
     def _work(self) -> None:
         while (packet := self._worker.receive(PATIENCE))[0] != packets.JOB_ASSIGN:
