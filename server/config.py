@@ -226,7 +226,7 @@ OPTIONS: Final[list[click.Parameter]] = [
         "--max-functions",
         type=click.IntRange(0),
         default=Limits().functions,
-        help="Functions in all, of 2.5 kB each; unused ones are forgotten to make room. 0 is without limit.",
+        help="Functions in all, 3.4 kB each; unused ones are forgotten to make room. 0 is without limit.",
     ),
     setting(
         "--max-functions-per-worker",

@@ -31,7 +31,7 @@ from gearmand_py.server.packets import LARGE
 from gearmand_py.server.peers import Outgoing, Peer
 from gearmand_py.server.streaming import Streaming
 from gearmand_py.server.turns import FEW, SOME_BYTES, Turns
-from gearmand_py.storage.base import Storage
+from gearmand_py.storage.base import Payload, Storage
 
 log = logging.getLogger(__name__)
 
@@ -561,13 +561,14 @@ class Client(asyncio.Protocol):
         for other in self.front.unread.note(self, size):
             self.front.drop(other, "--max-buffers", "left more answers unread than any other when they became too many")
 
-    def _makes_room(self, more: int) -> bool:
-        """May so much be written to a slow reader? Else it is dropped."""
+    def _makes_room(self, more: Sequence[Payload]) -> bool:
+        """May this be written to a slow reader? Else it is dropped."""
+        self._excused = max(self._excused, *map(len, more))
         size, most = self.unread, self.front.limits.output
         if 0 < most < size - self._excused:
             self.front.drop(self, "--max-output", f"left {size} bytes of answers unread")
             return False
-        self._look_at_unread(size + more)
+        self._look_at_unread(size + sum(map(len, more)))
         return not self.peer.closed
 
     # ---- called by the front
@@ -575,16 +576,13 @@ class Client(asyncio.Protocol):
     def flush(self) -> None:
         """Write what may be sent; close if that was the last of it."""
         outbox = self.peer.outbox
-        self._fenced = 0
-        if self._slow and outbox:
-            self._excused = max(self._excused, *map(len, outbox))
-            if not self._makes_room(sum(map(len, outbox))):
+        if outbox:
+            self._fenced = 0
+            if self._slow and not self._makes_room(outbox):
                 return
-        if len(outbox) == 1:
-            self.transport.write(outbox[0])
-            outbox.clear()
-        elif outbox:
-            if sum(map(len, outbox)) < packets.LARGE:
+            if len(outbox) == 1:
+                self.transport.write(outbox[0])
+            elif sum(map(len, outbox)) < packets.LARGE:
                 self.transport.write(b"".join(outbox))
             else:
                 self.transport.writelines(outbox)

@@ -15,7 +15,7 @@ class Limits:
     connections: int = 0
     connections_per_address: int = 0
     first_packet_timeout: float = 0.0
-    # A function costs 2.5 kB, so these are 250 MB.
+    # A function costs 3.4 kB, so these are 340 MB.
     functions: int = 100_000
     functions_per_worker: int = 50_000
     function_length: int = LONGEST_FUNCTION
