@@ -49,6 +49,8 @@ MAX_ATTEMPTS: Final = 32767  # the column is a SMALLINT
 UNLIMITED: Final = -1
 # Submissions that may wait for one job: each of them gets all that a worker says of it.
 MOST_WAITING: Final = 10_000
+# Of the memory of foreground jobs, when half of it is taken: what one function may have at most.
+SHARES: Final = 16
 # Seconds between two searches for functions that nobody uses, when no more are taken.
 SEARCH_EVERY: Final = 1.0
 
@@ -347,11 +349,14 @@ class Broker:
             self._make_runnable(job)
 
     def _check_foreground(self, function: Function) -> None:
-        """Half of their memory is for jobs that somebody works on. Raises LimitReached."""
+        """Half of their memory is for jobs that somebody works on, a share for each function. Raises LimitReached."""
         if self.index.foreground >= self.limits.foreground:
             raise LimitReached("QUEUE_ERROR", "Foreground jobs take all the memory they may", "--memory-limit")
         if not function.workers:
             text = "Foreground jobs take half the memory they may, and nobody works on this function"
+            raise LimitReached("QUEUE_ERROR", text, "--memory-limit")
+        if function.total * JOB_COST * SHARES >= self.limits.foreground:
+            text = "Foreground jobs take half the memory they may, and this function has its share"
             raise LimitReached("QUEUE_ERROR", text, "--memory-limit")
 
     def _join(self, peer: Peer, job: Job, background: bool) -> None:

@@ -109,10 +109,10 @@ def test_a_limit_for_all_queues_that_maxqueue_overrides() -> None:
 
 def test_foreground_jobs_take_so_much_memory() -> None:
     core = Core(limits=Limits(foreground=10_000))
-    client, worker = core.connect(), core.worker(b"f")
+    client, worker = core.connect(), core.worker(b"f", *[b"f%d" % each for each in range(99)])
     taken = 0
     while True:
-        core.send(client, SUBMIT_JOB, b"f", b"", bytes(500))
+        core.send(client, SUBMIT_JOB, b"f%d" % taken, b"", bytes(500))
         (answer,) = core.received(client)
         if answer[0] != JOB_CREATED:
             break
@@ -134,6 +134,17 @@ def test_half_of_it_is_for_jobs_that_somebody_works_on() -> None:
     assert core.received(client)[-1][:2] == (ERROR, b"QUEUE_ERROR")
     core.worker(b"f")
     core.submit(client, b"f", bytes(500))
+
+
+def test_one_function_does_not_take_the_other_half_alone() -> None:
+    core = Core(limits=Limits(foreground=100_000))
+    client = core.connect()
+    core.worker(b"busy", b"other")
+    for _ in range(1000):
+        core.send(client, SUBMIT_JOB, b"busy", b"", b"")
+    assert core.received(client)[-1][:2] == (ERROR, b"QUEUE_ERROR")
+    assert core.index.foreground < 60_000
+    core.submit(client, b"other")
 
 
 def test_the_memory_of_foreground_jobs_is_given_back_however_they_end() -> None:
