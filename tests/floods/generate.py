@@ -283,13 +283,16 @@ def new_functions(port: int, number: int, stop: Stop) -> Result:
     """Background jobs, each of a function that nobody has heard of."""
     crowd = Crowd(port)
     for part in range(4):
-        names = (
-            packets.request(packets.SUBMIT_JOB_BG, b"f-%d-%d" % (part, each), b"", b"") for each in range(number // 4)
-        )
-        crowd.add(Line(port, some(names)))
+        crowd.add(Line(port, some(jobs_of_new_functions(part, number // 4))))
     flooding()
     crowd.flood(stop)
     return crowd.result()
+
+
+def jobs_of_new_functions(part: int, number: int) -> Iterator[bytes]:
+    """Those of one connection."""
+    for each in range(number):
+        yield packets.request(packets.SUBMIT_JOB_BG, b"f-%d-%d" % (part, each), b"", b"")
 
 
 def submit(port: int, number: int, stop: Stop) -> Result:
