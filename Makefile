@@ -8,7 +8,7 @@ BASE   ?= python:3.13-slim
 # Test processes. Most of a test's time is spent waiting.
 JOBS   ?= 2
 
-.PHONY: help setup run test lint format docs lock audit sbom wheel image test-crash test-faults test-outages test-properties test-import test-containers test-libgearman-tls test-powercut fuzz bench bench-tls churn scale microbench profile clean
+.PHONY: help setup run test lint format docs lock audit sbom wheel image test-crash test-faults test-outages test-floods test-properties test-import test-containers test-libgearman-tls test-powercut fuzz bench bench-tls churn scale microbench profile clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 18
@@ -87,6 +87,9 @@ test-outages: setup ## kill -9 of the databases under load, ROUNDS=20 times, and
 
 test-import: setup ## JOBS_IN_QUEUE=100000 jobs out of real gearmand queues; imports cut short ROUNDS=10 times
 	IMPORT_JOBS=$(or $(JOBS_IN_QUEUE),100000) IMPORT_ROUNDS=$(or $(ROUNDS),10) $(BIN)/python -m pytest tests/importing $(ARGS)
+
+test-floods: setup ## thirteen floods in full, and a table of what others noticed; SECONDS=10 each, ARGS="idle submit" for some
+	PYTHONPATH=. FLOOD_SECONDS=$(or $(SECONDS),10) $(BIN)/python -m tests.floods $(ARGS)
 
 test-properties: setup ## the property tests with many more examples
 	HYPOTHESIS_PROFILE=long $(BIN)/python -m pytest tests/properties $(ARGS)

@@ -4,13 +4,14 @@ Listings are tab-separated, their lines end with LF and the last one is a dot. O
 `version`, `getpid` and `verbose`, which end with LF.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from itertools import chain, islice
 from typing import Final
 from urllib.parse import quote_plus
 
 from gearmand_py.server.broker import Broker, Cancelled
 from gearmand_py.server.errors import RequestError
-from gearmand_py.server.jobs import PRIORITIES, Function
+from gearmand_py.server.jobs import PRIORITIES, Function, Job
 from gearmand_py.server.peers import Outgoing, Peer
 
 OK: Final = b"OK\r\n"
@@ -20,6 +21,8 @@ READING: Final = frozenset(
     {"status", "prioritystatus", "priority-status", "workers", "show", "version", "getpid", "verbose", "ready"}
 )
 # Bytes that would break a listing's lines and columns are shown escaped; `workers` has spaces between its columns.
+# A listing is made in slices of so many cells, in a millisecond at most: there may be millions.
+SLICE: Final = 400
 VISIBLE: Final = {code: f"\\x{code:02x}" for code in (*range(0x20), 0x7F)}
 VISIBLE_WORD: Final = {**VISIBLE, 0x20: "\\x20"}
 
@@ -42,7 +45,7 @@ class Admin:
         self.broker = broker
         self.shut_down = shut_down
         told = {"version": version, "getpid": str(pid), "verbose": verbose}
-        self.commands: dict[str, Callable[[Peer, list[bytes]], Outgoing]] = {
+        self.commands: dict[str, Callable[[Peer, list[bytes]], Outgoing | Iterator[str]]] = {
             "status": self.status,
             "prioritystatus": self.priority_status,
             "priority-status": self.priority_status,
@@ -57,48 +60,57 @@ class Admin:
             **{word: telling(answer) for word, answer in told.items()},
         }
 
-    def answer(self, peer: Peer, line: bytes) -> Outgoing:
-        """The answer to a line."""
+    def answer(self, peer: Peer, line: bytes) -> Outgoing | Iterator[bytes]:
+        """The answer to a line; a listing comes in slices, and is of what there is when the slice is made."""
         words = line.split()
         command = self.commands.get(words[0].decode("latin-1").lower()) if words else None
         if command is None:
             return err("UNKNOWN_COMMAND", "Unknown server command")
-        return command(peer, words[1:])
+        answer = command(peer, words[1:])
+        return sliced(answer) if isinstance(answer, Iterator) else answer
 
     # ---- listings
 
-    def status(self, _peer: Peer, _words: list[bytes]) -> bytes:
+    def status(self, _peer: Peer, _words: list[bytes]) -> Iterator[str]:
         """function, total, running, workers"""
-        return listing((f.name, f.total, f.running, f.workers) for f in self.broker.functions.values())
+        return listing((f.name, f.total, f.running, f.workers) for f in list(self.broker.functions.values()))
 
-    def priority_status(self, _peer: Peer, _words: list[bytes]) -> bytes:
+    def priority_status(self, _peer: Peer, _words: list[bytes]) -> Iterator[str]:
         """function, high, normal, low, workers: queued only"""
         return listing(
-            (f.name, *(q.size + q.tailed for q in f.queues), f.workers) for f in self.broker.functions.values()
+            (f.name, *(q.size + q.tailed for q in f.queues), f.workers) for f in list(self.broker.functions.values())
         )
 
-    def workers(self, _peer: Peer, _words: list[bytes]) -> bytes:
+    def workers(self, _peer: Peer, _words: list[bytes]) -> Iterator[str]:
         """FD IP ID : functions; every connection, latest CAN_DO first"""
-        lines = []
-        for peer in self.broker.peers:
-            functions = "".join(f" {shown(function.name, VISIBLE_WORD)}" for function in reversed(peer.functions))
-            lines.append(f"{peer.fd} {peer.address} {shown(peer.client_id, VISIBLE_WORD) or '-'} :{functions}\n")
-        return ("".join(lines) + ".\n").encode("utf-8", "surrogateescape")
+        for peer in list(self.broker.peers):
+            if not peer.closed:
+                yield f"{peer.fd} {peer.address} {shown(peer.client_id, VISIBLE_WORD) or '-'} :"
+                yield from (f" {shown(function.name, VISIBLE_WORD)}" for function in list(reversed(peer.functions)))
+                yield "\n"
+        yield ".\n"
 
-    def show(self, _peer: Peer, words: list[bytes]) -> bytes:
+    def show(self, _peer: Peer, words: list[bytes]) -> bytes | Iterator[str]:
         """`show jobs`: handle, retries, ignored, persisted; `show unique jobs`: unique keys
 
         Both of jobs in memory; `show jobs` has the others too, without their retries.
         """
         match [word.lower() for word in words]:
             case [b"jobs"]:
-                jobs = [job for job in self.broker.jobs.values() if not job.held]
-                known = [(self.broker.handle(job), job.attempts, 0, int(job.stored)) for job in jobs]
+                jobs = (job for job in self._jobs() if not job.held)
+                known = ((self.broker.handle(job), job.attempts, 0, int(job.stored)) for job in jobs)
                 others = ((b"%b%d" % (self.broker.prefix, id_), 0, 0, 1) for id_ in self.broker.index.bare_ids())
-                return listing([*known, *others])
+                return listing(chain(known, others))
             case [b"unique", b"jobs"]:
-                return listing((job.unique,) for job in self.broker.jobs.values() if job.unique)
+                return listing((job.unique,) for job in self._jobs() if job.unique)
         return err("UNKNOWN_SHOW_ARGUMENTS")
+
+    def _jobs(self) -> Iterator[Job]:
+        """Those in memory, of which some may go while they are listed."""
+        for id_ in list(self.broker.jobs):
+            job = self.broker.jobs.get(id_)
+            if job is not None:
+                yield job
 
     def ready(self, _peer: Peer, _words: list[bytes]) -> bytes:
         """`ready`: whether all the jobs that were stored before the start are known; for health checks. Ours alone."""
@@ -186,10 +198,17 @@ def telling(answer: str) -> Callable[[Peer, list[bytes]], bytes]:
     return lambda _peer, _words: line
 
 
-def listing(rows: Iterable[tuple[bytes | int, ...]]) -> bytes:
+def listing(rows: Iterable[tuple[bytes | int, ...]]) -> Iterator[str]:
     """Tab-separated lines and the dot."""
-    lines = ["\t".join(shown(cell) if isinstance(cell, bytes) else str(cell) for cell in row) + "\n" for row in rows]
-    return ("".join(lines) + ".\n").encode("utf-8", "surrogateescape")
+    for row in rows:
+        yield "\t".join(shown(cell) if isinstance(cell, bytes) else str(cell) for cell in row) + "\n"
+    yield ".\n"
+
+
+def sliced(cells: Iterator[str]) -> Iterator[bytes]:
+    """A listing, some of it at a time."""
+    while found := "".join(islice(cells, SLICE)):
+        yield found.encode("utf-8", "surrogateescape")
 
 
 def shown(name: bytes, visible: dict[int, str] = VISIBLE) -> str:

@@ -29,8 +29,10 @@ from gearmand_py.server.guard import Guard
 from gearmand_py.server.ids import Ids, handle_prefix
 from gearmand_py.server.importing.unimported import unimported
 from gearmand_py.server.index import Index
+from gearmand_py.server.limits import Limits
 from gearmand_py.server.listeners import open_addresses, said, speaks_tls
 from gearmand_py.server.orders import Orders
+from gearmand_py.server.process import places
 from gearmand_py.server.runner import StartError
 from gearmand_py.server.systemd import Manager
 from gearmand_py.server.table import TableReader, counted
@@ -134,7 +136,8 @@ async def start(settings: Settings, storage: ServerStorage, doors: Doors, orders
     """Take up the stored jobs, then accept connections."""
     tame_collector()
     make_reader = readers_of(storage)
-    broker = make_broker(settings, readable=make_reader is not None)
+    limits = limits_of(settings)
+    broker = make_broker(settings, limits, readable=make_reader is not None)
     admin = Admin(
         broker,
         version=version("gearmand-py"),
@@ -148,6 +151,7 @@ async def start(settings: Settings, storage: ServerStorage, doors: Doors, orders
         max_packet=settings.max_packet_size,
         storage_timeout=settings.storage_timeout,
         exceptions=settings.exceptions,
+        limits=limits,
     )
     if doors.access:
         orders.reread.append(partial(reread_access, front, Path(settings.access_file)))
@@ -196,7 +200,7 @@ def tame_collector() -> None:
     gc.set_threshold(2_000, 10, 1_000_000)
 
 
-def make_broker(settings: Settings, *, readable: bool) -> Broker:
+def make_broker(settings: Settings, limits: Limits, *, readable: bool) -> Broker:
     """A broker without jobs."""
     return Broker(
         Ids(settings.node),
@@ -205,6 +209,24 @@ def make_broker(settings: Settings, *, readable: bool) -> Broker:
         job_retries=settings.job_retries,
         worker_wakeup=settings.worker_wakeup,
         index=Index(settings.memory_limit or inf, readable=readable),
+        limits=limits,
+    )
+
+
+def limits_of(settings: Settings) -> Limits:
+    """Of the settings, and of what the process may have. Raises StartError."""
+    return Limits(
+        connections=places(settings.max_connections),
+        connections_per_address=settings.max_connections_per_address,
+        first_packet_timeout=settings.first_packet_timeout,
+        functions=settings.max_functions,
+        functions_per_worker=settings.max_functions_per_worker,
+        function_length=settings.max_function_length,
+        unique_length=settings.max_unique_length,
+        queue=settings.max_queue,
+        foreground=settings.memory_limit,
+        output=settings.max_output,
+        buffers=settings.max_buffers,
     )
 
 

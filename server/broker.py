@@ -34,21 +34,25 @@ from typing import Final
 
 from gearmand_py.server import packets
 from gearmand_py.server.batch import Batch
-from gearmand_py.server.errors import RequestError
+from gearmand_py.server.errors import LimitReached, RequestError
 from gearmand_py.server.ids import Ids, id_of
-from gearmand_py.server.index import Fetch, Index
+from gearmand_py.server.index import JOB_COST, Fetch, Index
 from gearmand_py.server.jobs import Function, Job, JobQueue, coalesce_key
+from gearmand_py.server.limits import Limits
 from gearmand_py.server.packets import NO_JOB_PACKET, RESPONSE, pack
 from gearmand_py.server.peers import Outgoing, Peer
 from gearmand_py.server.schedule import Schedule
 from gearmand_py.server.workforce import Workforce
 from gearmand_py.storage.base import DEAD, RUN_AT_ONCE, JobRecord, Payload, Update
 
-# Kept whole, unlike in the C server, which cuts a 64-byte unique so that it never coalesces again.
-MAX_UNIQUE: Final = 64
-MAX_FUNCTION: Final = 512
 MAX_ATTEMPTS: Final = 32767  # the column is a SMALLINT
 UNLIMITED: Final = -1
+# Submissions that may wait for one job: each of them gets all that a worker says of it.
+MOST_WAITING: Final = 10_000
+# Of the memory of foreground jobs, when half of it is taken: what one function may have at most.
+SHARES: Final = 16
+# Seconds between two searches for functions that nobody uses, when no more are taken.
+SEARCH_EVERY: Final = 1.0
 
 
 class Cancelled(Enum):
@@ -75,13 +79,16 @@ class Broker:
         job_retries: int = UNLIMITED,
         worker_wakeup: int = 1,
         index: Index | None = None,
+        limits: Limits | None = None,
     ) -> None:
         self.ids = ids
         self.node = node
         self.prefix = handle_prefix
         self.job_retries = job_retries
         self.workforce = Workforce(self.send, worker_wakeup, lambda: self.now)
+        self.limits = limits or Limits()
         self.index = index or Index()
+        self.index.max_queue = self.limits.queue
         self.functions = self.index.functions
         self.jobs = self.index.jobs
         self.dead: set[int] = set()  # jobs whose death is not in the table yet
@@ -92,6 +99,7 @@ class Broker:
         self.timeouts = Schedule()  # when running jobs take too long, by monotonic clock
         self.now = 0.0
         self.wall = 0.0
+        self._search_at = 0.0  # when to look next for functions that nobody uses
 
     # ---- the clock
 
@@ -221,6 +229,7 @@ class Broker:
     def _unstored(self, job: Job) -> None:
         """A job lost its row: it goes on in the foreground if somebody waits for it."""
         job.background = False
+        self.index.foreground += JOB_COST + len(job.data)
         job.run_at = RUN_AT_ONCE
         if job.clients:
             if not (job.queued or job.tailed) and job.worker is None:
@@ -233,7 +242,7 @@ class Broker:
     def _release(self, batch: Batch) -> None:
         batch.release(self._created)
         for peer in batch.waiters:
-            self._touch(peer)
+            self.touch(peer)
 
     # ---- peers
 
@@ -256,9 +265,10 @@ class Broker:
     def send(self, peer: Peer, packet: Outgoing) -> None:
         """Queue a packet for a peer that is not the one being read."""
         peer.tail.append(packet)
-        self._touch(peer)
+        self.touch(peer)
 
-    def _touch(self, peer: Peer) -> None:
+    def touch(self, peer: Peer) -> None:
+        """The peer is to be looked at when the event ends."""
         if not peer.dirty:
             peer.dirty = True
             self.dirty.append(peer)
@@ -270,9 +280,21 @@ class Broker:
         if name not in self.functions:
             if not name:
                 raise RequestError("INVALID_PACKET", "Function name is empty")
-            if len(name) > MAX_FUNCTION:
-                raise RequestError("ARGUMENT_TOO_LARGE", f"Function name is over {MAX_FUNCTION} bytes")
+            most = self.limits.function_length
+            if len(name) > most:
+                raise LimitReached("ARGUMENT_TOO_LARGE", f"Function name is over {most} bytes", "--max-function-length")
+            if 0 < self.limits.functions <= len(self.functions):
+                self._make_room()
         return self.index.function(name)
+
+    def _make_room(self) -> None:
+        """For one more function. Raises LimitReached when all there may be are in use."""
+        if self.now >= self._search_at and not self.index.replay:
+            self._search_at = self.now + SEARCH_EVERY
+            self.index.forget_unused()
+        if self.limits.functions <= len(self.functions):
+            text = f"There are {len(self.functions)} functions already"
+            raise LimitReached("TOO_MANY_FUNCTIONS", text, "--max-functions")
 
     # ---- submitting
 
@@ -291,10 +313,12 @@ class Broker:
 
         Raises RequestError and NotResident.
         """
-        if len(unique) > MAX_UNIQUE:
-            raise RequestError("ARGUMENT_TOO_LARGE", "Unique value too large")
-        if reducer is not None and len(reducer) > MAX_FUNCTION:
-            raise RequestError("ARGUMENT_TOO_LARGE", f"Reducer name is over {MAX_FUNCTION} bytes")
+        limits = self.limits
+        if len(unique) > limits.unique_length:
+            raise LimitReached("ARGUMENT_TOO_LARGE", "Unique value too large", "--max-unique-length")
+        if reducer is not None and len(reducer) > limits.function_length:
+            text = f"Reducer name is over {limits.function_length} bytes"
+            raise LimitReached("ARGUMENT_TOO_LARGE", text, "--max-function-length")
         function = self.functions.get(name) or self.function(name)
         if unique:
             key = coalesce_key(unique, data)
@@ -305,7 +329,9 @@ class Broker:
             key = None
         limit = function.limits[priority]
         if 0 < limit <= function.total:
-            raise RequestError("QUEUE_ERROR", "Job queue is full")
+            raise LimitReached("QUEUE_ERROR", "Job queue is full", "--max-queue or the text command maxqueue")
+        if not background and 0 < limits.foreground <= 2 * self.index.foreground:
+            self._check_foreground(function)
         job = Job(self.ids.take(), function, unique, priority, background, data, run_at, reducer)
         self.index.add(job, key)
         function.total += 1
@@ -315,10 +341,22 @@ class Broker:
             batch.data_bytes += len(data)
             (peer.tail if peer.fence is batch else batch.hold(peer)).append(job)
         else:
+            self.index.foreground += JOB_COST + len(data)
             job.clients = [peer]
             peer.awaited.add(job)
             peer.tail.append(self._created(job))
             self._make_runnable(job)
+
+    def _check_foreground(self, function: Function) -> None:
+        """Half of their memory is for jobs that somebody works on, a share for each function. Raises LimitReached."""
+        if self.index.foreground >= self.limits.foreground:
+            raise LimitReached("QUEUE_ERROR", "Foreground jobs take all the memory they may", "--memory-limit")
+        if not function.workers:
+            text = "Foreground jobs take half the memory they may, and nobody works on this function"
+            raise LimitReached("QUEUE_ERROR", text, "--memory-limit")
+        if function.total * JOB_COST * SHARES >= self.limits.foreground:
+            text = "Foreground jobs take half the memory they may, and this function has its share"
+            raise LimitReached("QUEUE_ERROR", text, "--memory-limit")
 
     def _join(self, peer: Peer, job: Job, background: bool) -> None:
         """A submission coalesces onto a live job. Its answer waits for that job's commit."""
@@ -328,6 +366,8 @@ class Broker:
         else:
             if job.clients is None:
                 job.clients = []
+            elif len(job.clients) >= MOST_WAITING:
+                raise RequestError("QUEUE_ERROR", f"{MOST_WAITING} submissions wait for this job already")
             job.clients.append(peer)
             peer.awaited.add(job)
         tail = job.batch.hold(peer) if job.batch else peer.tail
@@ -337,6 +377,7 @@ class Broker:
     def _adopt(self, job: Job) -> None:
         """A foreground job becomes a background one, because its acknowledgement says so from now on."""
         job.background = True
+        self.index.foreground -= JOB_COST + len(job.data)
         job.batch = self.batch
         self.batch.adopted[job] = None
         self.batch.data_bytes += len(job.data)
@@ -361,12 +402,21 @@ class Broker:
     # ---- workers
 
     def can_do(self, peer: Peer, name: bytes, seconds: float) -> None:
-        """A worker can run a function, each job of it within `seconds` (0: no limit)."""
+        """A worker can run a function, each job of it within `seconds` (0: no limit). Raises RequestError."""
+        if self.workforce.skills_of(peer) >= self.limits.functions_per_worker > 0:
+            self._refuse_skill(peer, name)
         function = self.function(name)
         self.workforce.add(peer, function, seconds)
         if function.behind:
             for queue in function.queues:
                 self.index.want(queue)
+
+    def _refuse_skill(self, peer: Peer, name: bytes) -> None:
+        """Raises LimitReached, but for a function that the worker can do already."""
+        function = self.functions.get(name)
+        if function is None or function not in peer.functions:
+            text = f"A worker may have {self.limits.functions_per_worker} functions"
+            raise LimitReached("TOO_MANY_FUNCTIONS", text, "--max-functions-per-worker")
 
     def cannot_do(self, peer: Peer, name: bytes) -> None:
         """A worker can no longer run a function; what it ran of it goes back."""

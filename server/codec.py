@@ -32,37 +32,44 @@ class Connection:
     reading its server. A packet with the other one is returned as WRONG_MAGIC: the frame is intact.
     """
 
-    __slots__ = ("_body", "_expected", "_head", "_kind", "_max_packet", "_missing", "error")
+    __slots__ = ("_body", "_expected", "_head", "_max_packet", "error", "kind", "missing", "rest")
 
     def __init__(self, expected: int, max_packet: int = DEFAULT_MAX_PACKET) -> None:
         self._expected = expected
         self._max_packet = max_packet
         self._head = b""  # the start of a header or of a text line
-        self._kind = 0  # the packet whose body is being collected
+        self.kind = 0  # the packet whose body is being collected
         # Grows in place, by what is there and not by what a header claims, and gives its bytes away without a copy.
         # `tail + data` would be quadratic, and joining pieces stops the server for 40 ms at 64 MiB.
         self._body = BytesIO()
-        self._missing = 0  # how many bytes of the body are still to come
+        self.missing = 0  # how many bytes of the body are still to come
+        self.rest = b""  # what `feed_some` has left
         self.error: ProtocolError | None = None
 
-    def feed(self, data: bytes) -> list[Packet]:
+    def feed_some(self, data: bytes, most: int) -> list[Packet]:
+        """The same of about the first `most` bytes; those behind are in `rest`, to be given to this next."""
+        self.rest = b""
+        return self.feed(data, most)
+
+    def feed(self, data: bytes, most: int | None = None) -> list[Packet]:
         """The packets and lines that are whole now that `data` has arrived."""
         packets: list[Packet] = []
         at = 0
-        if self._missing:
+        if self.missing:
             at = self._continue_body(data, packets)
         elif self._head:
             data = self._head + data
             self._head = b""
         end = len(data)
+        stop_at = end if most is None or end - at <= most else at + most
         expected, max_packet, unpack = self._expected, self._max_packet, HEADER.unpack_from
-        while at < end and self.error is None:
+        while at < stop_at and self.error is None:
             if data[at]:
                 at = self._line(data, at, packets)
                 continue
             if end - at < HEADER_SIZE:
                 self._keep_head(data, at)
-                break
+                return packets
             magic, kind, size = unpack(data, at)
             if magic != expected or size > max_packet or not 0 < kind <= HIGHEST:
                 kind = self._unusual(magic, kind, size)
@@ -71,20 +78,22 @@ class Connection:
             at += HEADER_SIZE
             stop = at + size
             if stop > end:
-                self._kind, self._missing = kind, stop - end
+                self.kind, self.missing = kind, stop - end
                 self._body.write(memoryview(data)[at:])
-                break
+                return packets
             packets.append((kind, data[at:stop]))
             at = stop
+        if at < end and self.error is None:
+            self.rest = data[at:]
         return packets
 
     def _continue_body(self, data: bytes, packets: list[Packet]) -> int:
         """Add to the body begun earlier; returns where in `data` the next packet starts."""
-        used = min(self._missing, len(data))
+        used = min(self.missing, len(data))
         self._body.write(memoryview(data)[:used])
-        self._missing -= used
-        if not self._missing:
-            packets.append((self._kind, self._body.getvalue()))
+        self.missing -= used
+        if not self.missing:
+            packets.append((self.kind, self._body.getvalue()))
             self._body = BytesIO()
         return used
 

@@ -16,6 +16,7 @@ from platformdirs import user_state_path
 from gearmand_py.server.codec import DEFAULT_MAX_PACKET
 from gearmand_py.server.config_file import read_file
 from gearmand_py.server.gearmand_options import QUEUE_OPTIONS, TLS_OPTIONS, WITHOUT_EFFECT, queue_of
+from gearmand_py.server.limits import LONGEST_FUNCTION, LONGEST_UNIQUE, Limits
 from gearmand_py.server.memory import usual_memory_limit
 from gearmand_py.server.options import Seconds, Setting, Size, setting
 from gearmand_py.storage.base import MAX_NODE
@@ -46,6 +47,16 @@ class Settings:
     worker_wakeup: int
     memory_limit: int
     max_packet_size: int
+    max_connections: int
+    max_connections_per_address: int
+    first_packet_timeout: float
+    max_functions: int
+    max_functions_per_worker: int
+    max_function_length: int
+    max_unique_length: int
+    max_queue: int
+    max_output: int
+    max_buffers: int
     ssl: bool
     ssl_port: int
     ssl_certificate: str
@@ -196,6 +207,78 @@ OPTIONS: Final[list[click.Parameter]] = [
         help="Largest packet, and so payload, that is accepted.",
     ),
     *TLS_OPTIONS,
+    setting(
+        "--max-connections",
+        type=click.IntRange(0),
+        default=0,
+        show_default="as --file-descriptors allows",
+        help="Connections in all. When there are so many, one that has never said anything gives way to the next.",
+    ),
+    setting(
+        "--max-connections-per-address",
+        type=click.IntRange(0),
+        default=0,
+        show_default="without limit",
+        help="Connections from one address, of IPv6 one /64 network; those of Unix sockets are not counted.",
+    ),
+    setting(
+        "--first-packet-timeout",
+        type=click.FloatRange(0),
+        default=0.0,
+        show_default="without limit",
+        metavar="SECONDS",
+        help="How long a new connection may take to send its first packet. Clients that connect long before they "
+        "submit are ended by it too.",
+    ),
+    setting(
+        "--max-functions",
+        type=click.IntRange(0),
+        default=Limits().functions,
+        help="Functions in all, 3.4 kB each; unused ones are forgotten to make room. 0 is without limit.",
+    ),
+    setting(
+        "--max-functions-per-worker",
+        type=click.IntRange(0),
+        default=Limits().functions_per_worker,
+        help="Functions that one worker may register; 0 is without limit.",
+    ),
+    setting(
+        "--max-function-length",
+        type=click.IntRange(1, LONGEST_FUNCTION),
+        default=LONGEST_FUNCTION,
+        help="Longest name of a function, in bytes.",
+    ),
+    setting(
+        "--max-unique-length",
+        type=click.IntRange(1, LONGEST_UNIQUE),
+        default=LONGEST_UNIQUE,
+        help="Longest unique key, in bytes.",
+    ),
+    setting(
+        "--max-queue",
+        type=click.IntRange(0),
+        default=0,
+        show_default="without limit",
+        help="Jobs of a function above which no more are taken, where the text command maxqueue says nothing else.",
+    ),
+    setting(
+        "--max-output",
+        type=Size(),
+        default=Limits().output,
+        show_default="64M",
+        metavar="SIZE",
+        help="Answers that one connection may leave unread, beyond its largest packet, before it is ended; "
+        "0 is without limit.",
+    ),
+    setting(
+        "--max-buffers",
+        type=Size(),
+        default=usual_memory_limit,
+        show_default="a quarter of the memory, at most 1G",
+        metavar="SIZE",
+        help="Memory for large packets that are on their way in on all connections, and as much for answers that are "
+        "not read; 0 is without limit.",
+    ),
     setting(
         "-b",
         "--backlog",

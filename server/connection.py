@@ -12,33 +12,42 @@ import asyncio
 import logging
 import socket
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
 from gearmand_py.server import packets
 from gearmand_py.server.access import UNIX, Access
+from gearmand_py.server.admin import SLICE
 from gearmand_py.server.broker import Broker
+from gearmand_py.server.buffers import Backlogs, Incoming
 from gearmand_py.server.codec import TLS_HERE, Connection, Packet
-from gearmand_py.server.dispatch import Dispatch, keys_in, unreadable
-from gearmand_py.server.errors import Expelled, GearmanError, RequestError
+from gearmand_py.server.complaints import Complaints
+from gearmand_py.server.dispatch import BACKGROUND, Dispatch, Unfinished, keys_in, unreadable
+from gearmand_py.server.door import Door
+from gearmand_py.server.errors import Expelled, GearmanError, LimitReached, RequestError
 from gearmand_py.server.guard import Guard
 from gearmand_py.server.index import HeadComing, NotResident
 from gearmand_py.server.journal import Journal
+from gearmand_py.server.limits import Limits
 from gearmand_py.server.loader import Loader
-from gearmand_py.server.peers import Peer
+from gearmand_py.server.packets import LARGE
+from gearmand_py.server.peers import Outgoing, Peer
 from gearmand_py.server.seldom import Seldom
 from gearmand_py.server.streaming import Streaming
-from gearmand_py.storage.base import Storage
+from gearmand_py.server.turns import FEW, SOME_BYTES, Turns
+from gearmand_py.storage.base import Payload, Storage
 
 log = logging.getLogger(__name__)
 SELDOM: Final = Seldom(log)
 
-# Unsent bytes at which a connection is no longer read. High enough for a client that submits some ten thousand jobs in
-# one go before it reads an answer.
+# Unsent bytes at which a connection is a slow reader, and those at which it is no longer read: high enough for a
+# client that submits some ten thousand jobs in one go before it reads an answer.
+SLOW: Final = 64 * 1024
 WRITE_HIGH: Final = 1024 * 1024
 # Answers that may queue behind a batch before their connection is no longer read: an outage must not fill the memory
 # with the answers to a client that goes on asking.
 FENCED_HIGH: Final = 10_000
+FENCED_BYTES: Final = 32 * 1024 * 1024  # the same by what was read since an answer left
 # A turn of the loop with fewer reads is a quiet one, and ends the gathering; so do this many busy ones, well under a
 # millisecond of them (docs/benchmarks.md).
 BUSY_TURN: Final = 3
@@ -48,6 +57,8 @@ LONGEST_SLEEP: Final = 1.0
 # How long a worker waits for a job that is on its way from the table, before it is told that there is none.
 HEAD_PATIENCE: Final = 1.0
 SHORTEST_PATIENCE: Final = 1.0  # of packets that wait for rows, however little submissions are to wait
+# How often connections are looked at whose time runs; one timer for all of them, and none where there are none.
+LOOK_EVERY: Final = 1.0
 
 
 class Front:
@@ -61,6 +72,7 @@ class Front:
         max_packet: int,
         storage_timeout: float,
         exceptions: bool = False,
+        limits: Limits | None = None,
     ) -> None:
         self.broker: Broker = dispatch.broker
         self.guard = dispatch if isinstance(dispatch, Guard) else None
@@ -81,6 +93,14 @@ class Front:
         self._reads = 0  # in this turn, since results gather
         self._turns = 0  # before this one
         self._paused: list[Client] = []  # submitters that wait for the batch to be taken
+        self.limits = limits or Limits()
+        self.door = Door(self.limits)
+        self.incoming: Incoming[Client] = Incoming(self.limits.buffers)
+        self.unread: Backlogs[Client] = Backlogs(self.limits.buffers, lambda client: client.unread)
+        self.unhandled: Backlogs[Client] = Backlogs(self.limits.buffers, lambda client: len(client.codec.rest))
+        self.complaints = Complaints(self._loop.time)
+        self.turns = Turns(self._loop)
+        self._watching: asyncio.TimerHandle | None = None
 
     def accept(self) -> "Client":
         """A protocol for a new connection."""
@@ -159,6 +179,7 @@ class Front:
         paused, self._paused = self._paused, []
         for client in paused:
             client.resume("journal")
+        self.turns.wake()
 
     def settled(self) -> None:
         """The journal is done with a batch."""
@@ -201,6 +222,39 @@ class Front:
                 peer.link.expel(answer)
                 self.broker.send(peer, b"")
             self.end()
+
+    # ---- limits
+
+    def enter(self, client: "Client") -> None:
+        """A connection was made. Raises LimitReached."""
+        gives_way = self.door.enter(client, client.peer.address, self._loop.time())
+        if gives_way is not None:
+            self.drop(gives_way, "--max-connections", "had not said anything, and gave its place to another")
+        self.watch()
+
+    def complain(self, peer: Peer, option: str, what: str) -> None:
+        """Tell the operator what came of a limit, and which option it is."""
+        self.complaints.say(option, f"connection from {peer.address} {what} ({option})")
+        self.watch()
+
+    def drop(self, client: "Client", option: str, why: str) -> None:
+        """End a connection at once."""
+        self.complain(client.peer, option, why)
+        client.drop()
+
+    def watch(self) -> None:
+        """Look after those whose time runs, if there are any."""
+        if self._watching is None and (self.door.watching or self.incoming.crowded or self.complaints.waiting):
+            self._watching = self._loop.call_later(LOOK_EVERY, self._look)
+
+    def _look(self) -> None:
+        self._watching = None
+        for client in self.door.overdue(self._loop.time()):
+            self.drop(client, "--first-packet-timeout", "has sent no packet in time")
+        for client in self.incoming.look():
+            self.drop(client, "--max-buffers", "sent too little of a large packet while others waited to send theirs")
+        self.complaints.catch_up()
+        self.watch()
 
     # ---- the end
 
@@ -247,13 +301,21 @@ class Client(asyncio.Protocol):
         self._paused: set[str] = set()  # why it is not read
         self._parked: list[Packet] = []  # packets that wait for rows to be read
         self._patience: asyncio.TimerHandle | None = None
+        self._listing: Iterator[Outgoing] | None = None  # the rest of an answer, for which they wait too
+        self._in_turn = False  # they wait for a turn
+        self._over = False  # no more of its packets are handled
+        self._silent = True  # has not sent a whole packet yet
+        self._sending = False  # has a place for a large packet, or waits for one
+        self._fenced = 0  # bytes read since an answer left
+        self._slow = False  # does not read its answers
+        self._excused = 0  # bytes of its largest packet among them
 
     # ---- called by asyncio
 
     def connection_made(self, transport: Any) -> None:
         """Make the peer known to the broker."""
         self.transport = transport
-        transport.set_write_buffer_limits(high=WRITE_HIGH)
+        transport.set_write_buffer_limits(high=SLOW)
         connected = transport.get_extra_info("socket")
         address = address_of(transport.get_extra_info("peername"), connected)
         self.peer = Peer(address, connected.fileno() if connected else -1, self)
@@ -261,6 +323,11 @@ class Client(asyncio.Protocol):
         self.peer.certificate = name = transport.get_extra_info("certificate")  # of a server.encrypted.Encrypted
         shown = f" with the certificate {name!r}" if name else ""
         log.debug("connection %d from %s%s", self.peer.fd, self.peer.address, shown)
+        try:
+            self.front.enter(self)
+        except LimitReached as error:
+            self._turn_away(error)
+            return
         self.front.broker.connect(self.peer)
         if self.front.guard is not None:
             self._admit(self.front.guard)
@@ -274,19 +341,40 @@ class Client(asyncio.Protocol):
             self.front.broker.send(self.peer, b"")
             self.front.end()
 
+    def _turn_away(self, error: LimitReached) -> None:
+        self.front.complain(self.peer, error.option, f"was refused: {error.text}")
+        self.closing = self.peer.closed = True
+        self.transport.write(packets.error(error.code, error.text))
+        self.transport.close()
+        self.peer.link = None
+
     def data_received(self, data: bytes) -> None:
         """Handle every packet that is now whole."""
         front = self.front
         if self.closing:
             return
         front.begin()
-        if self._parked:
-            self._parked += self.codec.feed(data)
+        codec = self.codec
+        if self._parked or self._in_turn:
+            received = codec.feed_some(codec.rest + data, front.max_packet)
+            self._parked += received
         else:
-            self._handle(self.codec.feed(data))
+            received = codec.feed(data, SOME_BYTES)  # `rest` is empty
+            if codec.rest or len(received) > FEW:
+                self._handle_some(received)
+            else:
+                self._handle(received)
+        if self._silent and received:
+            self._silent = False
+            front.door.spoke(self)
+        if codec.missing >= LARGE or self._sending:
+            self._look_at_large(whole=bool(received))
+        if self.peer.fence:
+            self._look_at_fence(len(data))
         front.end_read(self)
 
-    def _handle(self, received: list[Packet]) -> None:
+    def _handle(self, received: list[Packet], *, last: bool = True) -> None:
+        """Handle packets in turn; `last` if these are all that have come."""
         front, peer = self.front, self.peer
         handlers, unexpected = front.handlers, front.unexpected
         for kind, body in (rest := iter(received)):
@@ -294,22 +382,138 @@ class Client(asyncio.Protocol):
                 handlers.get(kind, unexpected)(peer, body)
             except RequestError as error:
                 peer.tail.append(packets.error(error.code, error.text))
+                if isinstance(error, LimitReached):
+                    front.complain(peer, error.option, f"was told: {error.text}")
             except NotResident as miss:
                 self._park(miss, [(kind, body), *rest])
                 return
             except Expelled as error:
                 self.expel(error.answer)
                 return
+            except Unfinished as unfinished:
+                self._listing = unfinished.slices
+                self._wait_for_turn(list(rest))
+                return
             except Exception:
                 log.exception("handling %s from %s failed", packets.name(kind), peer.address)
                 self.break_off(RequestError("INTERNAL_ERROR", "The server could not handle this packet"))
                 break
-        if self.codec.error:
+        if self.codec.error and last:
             if self.codec.error.text == TLS_HERE:
                 SELDOM.warn(peer.address, "%s speaks TLS to a port without it", peer.address)
             self.break_off(self.codec.error)
-        if peer.fence and len(peer.tail) > FENCED_HIGH:
+
+    def _handle_some(self, received: list[Packet]) -> None:
+        """As many as this turn of the loop may take, one at least; the rest waits for the next ones."""
+        turns, codec = self.front.turns, self.codec
+        while not self._is_too_much(received):
+            count = turns.take(len(received)) or 1
+            some, received = received[:count], received[count:]
+            self._handle(some, last=not (received or codec.rest))
+            if self._over:
+                return
+            if self._parked or self._in_turn:
+                self._parked += received
+                return
+            if received or (codec.rest and turns.over):
+                break
+            if not codec.rest:
+                return
+            received = codec.feed_some(codec.rest, SOME_BYTES)
+        self._wait_for_turn(received)
+
+    def _is_too_much(self, received: list[Packet]) -> bool:
+        """These submissions would go into a batch that is full."""
+        return bool(received) and received[0][0] in BACKGROUND and self.front.journal.full
+
+    def _look_at_fence(self, count: int) -> None:
+        """So many bytes came while answers wait for a batch."""
+        self._fenced += count
+        if len(self.peer.tail) > FENCED_HIGH or self._fenced > FENCED_BYTES:
+            self.front.pause_submitter(self)
+
+    # ---- large packets
+
+    def _look_at_large(self, *, whole: bool) -> None:
+        """A large packet is on its way, or was: `whole` if one has come to its end."""
+        front, codec = self.front, self.codec
+        if self._sending and whole and not self._parked:
+            self._sending = False
+            front.incoming.end(self)
+        if codec.missing < LARGE or self._sending:
+            return
+        if codec.kind in BACKGROUND and front.journal.full:
             front.pause_submitter(self)
+        else:
+            self._sending = True
+            front.incoming.begin(self)
+            front.watch()
+
+    @property
+    def missing(self) -> int:
+        """Bytes of a packet that are still to come."""
+        return self.codec.missing
+
+    @property
+    def may_send(self) -> bool:
+        """It is read."""
+        return not self._paused
+
+    def wait_for_place(self) -> None:
+        """There is no memory for the rest of its packet now."""
+        self.pause("memory")
+
+    def have_place(self) -> None:
+        """There is."""
+        self.resume("memory")
+
+    # ---- many packets, and long answers
+
+    def _wait_for_turn(self, rest: list[Packet]) -> None:
+        """Let packets wait until others have had their turn, and until an answer is complete."""
+        self._parked, self._in_turn = rest, True
+        self.pause("turn")
+        self.front.turns.add(self)
+        if self.codec.rest:
+            for other in self.front.unhandled.note(self, len(self.codec.rest)):
+                self.front.drop(other, "--max-buffers", "sent more than could be handled, as others did too")
+
+    @property
+    def can_go_on(self) -> bool:
+        """There is room for more of an answer."""
+        if self.peer.closed:
+            return True
+        if self._listing:
+            return len(self._paused) == 1 and not (self._slow or self.peer.fence)
+        return len(self._paused) == 1 and not self._is_too_much(self._parked)
+
+    def go_on(self) -> bool:
+        """Send the next slice of an answer, or handle some of the packets behind it; is there more of the answer?"""
+        if self.peer.closed:
+            return False
+        self.front.begin()
+        piece = next(self._listing, None) if self._listing else None
+        if piece is None:
+            self._listing, self._in_turn = None, False
+            parked, self._parked = self._parked, []
+            self._handle_some(parked)
+            self._resume_parked()
+        else:
+            self.front.turns.take(SLICE)
+            self.peer.tail.append(piece)
+        self.front.broker.touch(self.peer)
+        self.front.end()
+        return piece is not None
+
+    def _resume_parked(self) -> None:
+        """Packets that waited were handled, or wait for something else."""
+        if not self._in_turn:
+            self.resume("turn")
+            self.front.unhandled.forget(self)
+        if self._in_turn or not self._parked:
+            self.resume("row")
+        if self.codec.missing >= LARGE or self._sending:
+            self._look_at_large(whole=not self.codec.missing)
 
     def _park(self, miss: NotResident, parked: list[Packet]) -> None:
         """Let packets wait for a row, for a while."""
@@ -321,21 +525,18 @@ class Client(asyncio.Protocol):
 
     def unpark(self) -> None:
         """Go on with the packets that waited."""
-        parked, self._parked = self._parked, []
-        if not parked or self.peer.closed:
+        if not self._parked or self._in_turn or self.peer.closed:
             return
+        parked, self._parked = self._parked, []
         patience, self._patience = self._patience, None
-        self._handle(parked)
+        self._handle_some(parked)
         if len(self._parked) == len(parked) and patience is not None:  # the same packet still waits, as long as it may
             self._end_patience()
             self._patience = patience
         elif patience is not None:
             patience.cancel()
-        if not self._parked:
-            self.resume("row")
-        if not self.peer.dirty:
-            self.peer.dirty = True
-            self.front.broker.dirty.append(self.peer)
+        self._resume_parked()
+        self.front.broker.touch(self.peer)
 
     def _end_patience(self) -> None:
         if self._patience is not None:
@@ -349,9 +550,8 @@ class Client(asyncio.Protocol):
         self._parked = []
         self.front.begin()
         self.peer.tail.append(unreadable(kind))
-        self._handle(rest)
-        if not self._parked:
-            self.resume("row")
+        self._handle_some(rest)
+        self._resume_parked()
         self.front.broker.send(self.peer, b"")
         self.front.end()
 
@@ -368,37 +568,80 @@ class Client(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Tell the broker."""
         log.debug("connection %d from %s ended%s", self.peer.fd, self.peer.address, f": {exc}" if exc else "")
+        if self.peer.link is None:  # it was turned away
+            return
         self._end_patience()
         self._parked = []
+        self._listing, self._in_turn = None, False
         self.front.begin()
+        self.front.door.leave(self, self.peer.address)
+        self.front.unread.forget(self)
+        self.front.unhandled.forget(self)
+        if self._sending:
+            self.front.incoming.end(self)
         self.front.broker.disconnect(self.peer)
         self.peer.link = None  # ends the reference cycle: see app.tame_collector
         self.front.end()
 
     def pause_writing(self) -> None:
-        """A peer that does not read its answers is not read either."""
-        self.pause("slow reader")
+        """A peer that leaves its answers unread."""
+        self._slow = True
+        self._excused = self.unread
+        self._look_at_unread(self._excused)
 
     def resume_writing(self) -> None:
         """It has caught up."""
+        self._slow = False
+        self.front.unread.forget(self)
         self.resume("slow reader")
+
+    @property
+    def unread(self) -> int:
+        """Bytes written that the peer's end has not taken."""
+        size: int = self.transport.get_write_buffer_size()
+        return size
+
+    def _look_at_unread(self, size: int) -> None:
+        """A peer that does not read its answers is not read either; the memory for them has an end."""
+        if size > WRITE_HIGH:
+            self.pause("slow reader")
+        for other in self.front.unread.note(self, size):
+            self.front.drop(other, "--max-buffers", "left more answers unread than any other when they became too many")
+
+    def _makes_room(self, more: Sequence[Payload]) -> bool:
+        """May this be written to a slow reader? Else it is dropped."""
+        self._excused = max(self._excused, *map(len, more))
+        size, most = self.unread, self.front.limits.output
+        if 0 < most < size - self._excused:
+            self.front.drop(self, "--max-output", f"left {size} bytes of answers unread")
+            return False
+        self._look_at_unread(size + sum(map(len, more)))
+        return not self.peer.closed
 
     # ---- called by the front
 
     def flush(self) -> None:
         """Write what may be sent; close if that was the last of it."""
         outbox = self.peer.outbox
-        if len(outbox) == 1:
-            self.transport.write(outbox[0])
-            outbox.clear()
-        elif outbox:
-            if sum(map(len, outbox)) < packets.LARGE:
+        if outbox:
+            self._fenced = 0
+            if self._slow and not self._makes_room(outbox):
+                return
+            if len(outbox) == 1:
+                self.transport.write(outbox[0])
+            elif sum(map(len, outbox)) < packets.LARGE:
                 self.transport.write(b"".join(outbox))
             else:
                 self.transport.writelines(outbox)
             outbox.clear()
-        if self.closing and not self.peer.held and not self._parked:
+        if self.closing and not (self.peer.held or self._parked or self._in_turn):
             self.transport.close()
+
+    def drop(self) -> None:
+        """End it at once, whatever it is owed."""
+        self.closing = self.peer.closed = True
+        self.peer.outbox.clear()
+        self.transport.abort()
 
     def pause(self, reason: str) -> None:
         """Stop reading."""
@@ -410,6 +653,8 @@ class Client(asyncio.Protocol):
         """Read again, unless there is another reason not to."""
         if reason in self._paused:
             self._paused.discard(reason)
+            if self._in_turn:
+                self.front.turns.wake()
             if not self._paused and not self.transport.is_closing():
                 self.transport.resume_reading()
 
@@ -418,9 +663,9 @@ class Client(asyncio.Protocol):
         self.expel(packets.error(error.code, error.text))
 
     def expel(self, answer: bytes) -> None:
-        """The same with a ready answer."""
+        """The same with a ready answer. What it has said after that is not looked at."""
         self.peer.tail.append(answer)
-        self.closing = True
+        self.closing = self._over = True
 
     def end(self) -> None:
         """Send what has been written, and then the end of the stream; read on, but take nothing.
@@ -430,6 +675,7 @@ class Client(asyncio.Protocol):
         self.closing = self.peer.closed = True
         self._end_patience()
         self._parked = []
+        self._listing, self._in_turn = None, False
         for reason in list(self._paused):
             self.resume(reason)
         if not self.transport.is_closing():

@@ -4,7 +4,8 @@ A handler gets the peer and the body of a packet. It raises RequestError for wha
 peer, and nothing else changes. It raises NotResident before it has changed anything, and is called again (index.py).
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from itertools import chain
 from typing import Any
 
 from gearmand_py.server import packets
@@ -15,15 +16,28 @@ from gearmand_py.server.errors import RequestError
 from gearmand_py.server.index import UNLOADED
 from gearmand_py.server.jobs import HIGH, LOW, NORMAL, Job
 from gearmand_py.server.packets import LARGE, RESPONSE, around, ending_with, pack, response
-from gearmand_py.server.peers import Peer
+from gearmand_py.server.peers import Outgoing, Peer
 from gearmand_py.server.schedule import next_match
 from gearmand_py.storage.base import RUN_AT_ONCE, Payload
 
 Handler = Callable[[Peer, bytes], None]
 
+
+class Unfinished(Exception):
+    """More of an answer is to follow, a slice at a time, and whoever asked has had a turn: its next packets wait."""
+
+    def __init__(self, slices: Iterator[Outgoing]) -> None:
+        super().__init__()
+        self.slices = slices
+
+
 MAX_CLIENT_ID = 127  # as the C server cuts it
 AUTH = b"auth:"  # what a secret follows (guard.py)
 ZERO = b"0"
+# An answer of a text command from this size on (bytes) is as much as a connection gets before others have their turn.
+TURN = 4096
+# What a worker says of its progress is kept for GET_STATUS; numbers are not longer than this.
+MAX_PROGRESS = 64
 # Larger numbers count as these: a time that floats still tell from its neighbours, and some thousand years.
 MAX_RUN_AT = 1 << 53
 MAX_TIMEOUT = 1 << 45
@@ -48,6 +62,12 @@ SUBMISSIONS = frozenset(
         packets.SUBMIT_REDUCE_JOB_BACKGROUND,
     }
 )
+BACKGROUND = SUBMISSIONS - {
+    packets.SUBMIT_JOB,
+    packets.SUBMIT_JOB_HIGH,
+    packets.SUBMIT_JOB_LOW,
+    packets.SUBMIT_REDUCE_JOB,
+}
 NO_JOB_FOR_RESULT = "Job given in work result not found"
 
 
@@ -238,7 +258,10 @@ class Dispatch:
         handle, numerator, denominator = arguments(body, 3)
         job = self._running(packets.WORK_STATUS, peer, handle)
         if job:
-            job.status = numerator, denominator.partition(b"\0")[0]
+            denominator = denominator.partition(b"\0")[0]
+            if len(numerator) > MAX_PROGRESS or len(denominator) > MAX_PROGRESS:
+                raise RequestError("ARGUMENT_TOO_LARGE", f"A number of WORK_STATUS is over {MAX_PROGRESS} bytes")
+            job.status = numerator, denominator
             self.broker.forward(job, pack(RESPONSE, packets.WORK_STATUS, body))
 
     def _work_news(self, kind: int) -> Handler:
@@ -293,9 +316,14 @@ class Dispatch:
         peer.tail += around(packets.ECHO_RES, body)
 
     def text(self, peer: Peer, body: bytes) -> None:
-        """A line of the text protocol."""
+        """A line of the text protocol. Raises Unfinished."""
         answer = self.admin.answer(peer, body)
-        peer.tail.append(answer)  # looked up now: the answer may have to wait behind a batch
+        slices = answer if isinstance(answer, Iterator) else iter(())
+        first = next(slices) if isinstance(answer, Iterator) else answer
+        peer.tail.append(first)  # looked up now: the answer may have to wait behind a batch
+        second = next(slices, None)
+        if second is not None or (isinstance(first, bytes) and len(first) >= TURN):
+            raise Unfinished(slices if second is None else chain((second,), slices))
 
     @staticmethod
     def wrong_magic(_peer: Peer, _body: bytes) -> None:

@@ -3,6 +3,7 @@
 GearmanError
 ├── ProtocolError   the bytes cannot be framed: told, then closed
 └── RequestError    one packet cannot be done: told, and costs nothing else
+    └── LimitReached    because there is too much of something: the operator is told too
 
 Expelled is for a peer that may not stay: it is told `answer`, in the form it asked in, and then closed.
 """
@@ -23,6 +24,14 @@ class ProtocolError(GearmanError):
 
 class RequestError(GearmanError):
     """The peer asked for something that cannot be done."""
+
+
+class LimitReached(RequestError):
+    """There is as much of something as the operator allows with `option`."""
+
+    def __init__(self, code: str, text: str, option: str) -> None:
+        super().__init__(code, text)
+        self.option = option
 
 
 class Expelled(Exception):

@@ -21,7 +21,7 @@ from itertools import chain
 from math import inf
 from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
-from gearmand_py.server.jobs import Function, Job, JobQueue
+from gearmand_py.server.jobs import PRIORITIES, Function, Job, JobQueue
 from gearmand_py.server.later import Later
 from gearmand_py.server.tails import Tail
 from gearmand_py.server.uniques import Key, Uniques
@@ -93,6 +93,8 @@ class Index:
         self.sizes = sizes or Sizes()
         self.readable = readable
         self.used = 0  # bytes, of jobs in memory and bare ids, about
+        self.foreground = 0  # those of jobs that are in no table
+        self.max_queue = 0  # what functions begin with: jobs of each, 0 without limit
         self.jobs: dict[int, Job] = {}
         self.functions: dict[bytes, Function] = {}
         self.uniques = Uniques(self.limit / BARE_COST)
@@ -141,6 +143,8 @@ class Index:
         """A job is over."""
         del self.jobs[job.id]
         self.used -= JOB_COST + len(job.data)
+        if not job.background:
+            self.foreground -= JOB_COST + len(job.data)
         if job.id in self._asked:
             self._left.add(job.id)
         key = job.coalesce_key
@@ -345,10 +349,11 @@ class Index:
         return True
 
     def bare_ids(self) -> Iterator[int]:
-        """Of jobs that are not in memory, but for those that are being read just now."""
-        queues = (queue for function in self.functions.values() for queue in function.queues)
-        tails = (tail for queue in queues for tail in (queue.tail, queue.after) if tail)
-        for id_ in chain(chain.from_iterable(tails), self.later, self._to_release):
+        """Of jobs that are not in memory, but for those that are being read just now; it may change meanwhile."""
+        queues = (queue for function in list(self.functions.values()) for queue in function.queues)
+        tails = (tail.ids() for queue in queues for tail in (queue.tail, queue.after) if tail)
+        others = (iter(list(ids)) for ids in (self.later, self._to_release))
+        for id_ in chain(chain.from_iterable(tails), chain.from_iterable(others)):
             if id_ not in self.jobs and id_ not in self.skipped:
                 yield id_
 
@@ -565,7 +570,15 @@ class Index:
         function = self.functions.get(name)
         if function is None:
             function = self.functions[name] = Function(name)
+            if self.max_queue:
+                function.limits = (self.max_queue,) * len(PRIORITIES)
         return function
+
+    def forget_unused(self) -> None:
+        """Make room for new functions. One with limits of its own stays."""
+        usual = (self.max_queue,) * len(PRIORITIES)
+        for function in [one for one in self.functions.values() if one.unused and one.limits == usual]:
+            del self.functions[function.name]
 
     # ---- packets that wait for rows
 

@@ -213,13 +213,18 @@ class Function:
         self.crews: dict[Crew, None] = {}
         self.sleepers: OrderedDict[Peer, None] = OrderedDict()  # the others, in the order they fell asleep
         self.woken = 0  # workers on their way to a job of it
-        self.limits: tuple[int, int, int] = (0, 0, 0)  # maxqueue by priority; 0 or less: none
+        self.limits: tuple[int, ...] = (0, 0, 0)  # maxqueue by priority; 0 or less: none
 
     @property
     def waiting(self) -> int:
         """Jobs that a worker could have at once."""
         high, normal, low = self.queues
         return high.size + normal.size + low.size
+
+    @property
+    def unused(self) -> bool:
+        """No job, no worker, and no id of a job that is over stands in a queue: it can be forgotten."""
+        return not (self.total or self.workers or any(q.tail or q.after or q.loading for q in self.queues))
 
     @property
     def behind(self) -> int:

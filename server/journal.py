@@ -18,6 +18,7 @@ import asyncio
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
+from math import inf
 from typing import Final
 
 from gearmand_py.server.batch import Batch
@@ -47,6 +48,11 @@ LONGEST_BACKOFF: Final = 1.0
 # 20,000 rows is past the point where larger ones commit faster (docs/benchmarks.md).
 HIGH_ROWS: Final = 20_000
 HIGH_BYTES: Final = 32 * 1024 * 1024
+# A submission waits for the batch before its own and for that. So where rows take long the mark is lower: as many as
+# are written in this time, in seconds, but no fewer than make good use of a sync.
+WRITING: Final = 0.06
+LEAST_ROWS: Final = 1000
+SMALL: Final = 100  # rows, of a batch that takes as long as none
 
 
 class Outage:
@@ -94,6 +100,23 @@ class Taken:
     unknown: bool = False
 
 
+class Pace:
+    """How many rows may gather while a batch is committed, by how long the last ones took."""
+
+    def __init__(self) -> None:
+        self.most = HIGH_ROWS
+        self._small = 0.0  # seconds that a small batch takes: more rows do not make it longer by that
+
+    def note(self, rows: int, seconds: float) -> None:
+        """So many were committed in that time."""
+        if rows <= SMALL:
+            self._small += (seconds - self._small) / 8
+            return
+        a_row = max(seconds - self._small, 0.0) / rows
+        fitting = max(WRITING, self._small) / a_row if a_row else inf
+        self.most = int(min(max((self.most + min(fitting, HIGH_ROWS)) / 2, LEAST_ROWS), HIGH_ROWS))
+
+
 class Journal:
     """`taken` and `settled` are called when a batch begins to be committed, and after its outcome.
 
@@ -123,6 +146,7 @@ class Journal:
         self._backoff = 0.0
         self._gave_up = False  # since the storage was last as it should be
         self._taken: list[Taken] = []  # the oldest first; more than one only while the storage is away
+        self._pace = Pace()
         self._rows = 0  # in these while the storage is away
         self._bytes = 0
 
@@ -131,7 +155,7 @@ class Journal:
         """What waits is over its high mark."""
         batch = self._broker.batch
         return (
-            len(batch.inserts) + len(batch.adopted) + self._rows >= HIGH_ROWS
+            len(batch.inserts) + len(batch.adopted) + self._rows >= self._pace.most
             or batch.data_bytes + self._bytes >= HIGH_BYTES
         )
 
@@ -177,6 +201,7 @@ class Journal:
         self._idle = self._broker.batch.empty
         self._take()
         self._on_taken()
+        began = self._loop.time()
         while error := await self._commit():
             await self._give_up(error)
             self._on_settled()
@@ -185,7 +210,10 @@ class Journal:
             await self._back_off()
             self._take()
             self._count()
+            began = self._loop.time()
         self._rows = self._bytes = 0
+        if len(self._taken) == 1:
+            self._pace.note(len(self._taken[0].batch.inserts), self._loop.time() - began)
         for taken in self._taken:
             self._broker.committed(taken.batch)
         self._taken.clear()

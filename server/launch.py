@@ -10,7 +10,7 @@ from gearmand_py.server.config import Settings
 from gearmand_py.server.database import make_directory
 from gearmand_py.server.listeners import addresses_of, listening_sockets
 from gearmand_py.server.logs import log_files, logs_elsewhere, set_up_logging
-from gearmand_py.server.process import allow_files, become, detach, find_user, hand_over, pid_file
+from gearmand_py.server.process import allow_files, become, detach, find_user, hand_over, pid_file, places
 from gearmand_py.server.runner import StartError, run
 from gearmand_py.server.tls import Tls, tls_of
 from gearmand_py.storage.base import StorageError
@@ -23,6 +23,7 @@ def launch(settings: Settings, notes: Sequence[str]) -> None:
     user = find_user(settings.user)
     tls = tls_of(settings)  # a key that only root can read
     allow_files(settings.file_descriptors)
+    places(settings.max_connections)
     with listening_sockets(settings) as listening:  # before the jobs are read: a taken port should not cost a minute
         made = make_directory(settings)
         is_up = detach() if settings.daemon else lambda: None

@@ -16,6 +16,8 @@ from typing import Final, NoReturn
 from gearmand_py.server.runner import FAILED, StartError
 
 IS_UP: Final = b"+"
+# Open files that connections leave: the database with its readers, the log, the sockets that listen.
+FILES_KEPT: Final = 64
 
 
 def allow_files(wanted: int) -> int:
@@ -33,6 +35,23 @@ def allow_files(wanted: int) -> int:
             "LimitNOFILE= of the systemd unit, or --ulimit nofile of the container"
         ) from None
     return target
+
+
+def places(wanted: int) -> int:
+    """How many connections there may be: `wanted`, or for 0 what the open files allow; 0 is without limit.
+
+    Some files are kept for the database, the log and the like. Raises StartError when more are wanted than can be.
+    """
+    allowed, _hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if allowed == resource.RLIM_INFINITY:
+        return wanted
+    most = allowed - min(FILES_KEPT, allowed // 2)
+    if wanted > most:
+        raise StartError(
+            f"--max-connections {wanted}: the process may have {allowed} open files, which is enough for {most} "
+            "connections; lower it, or raise --file-descriptors"
+        )
+    return wanted or most
 
 
 @contextmanager

@@ -3,7 +3,7 @@
 from array import array
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import accumulate
+from itertools import accumulate, chain
 from typing import Final
 
 # Ids in one piece, and at most a batch more. Pieces are given back one by one; a shorter queue has one of its length.
@@ -73,6 +73,10 @@ class Tail:
     def __iter__(self) -> Iterator[int]:
         for ids, _ in self.pieces():
             yield from ids
+
+    def ids(self) -> Iterator[int]:
+        """Those that are there now; it may change meanwhile."""
+        return chain.from_iterable([ids for ids, _ in self.pieces()])
 
     def pieces(self) -> Iterator[Piece]:
         """Ids and sizes, in order."""

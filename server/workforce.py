@@ -57,6 +57,12 @@ class Workforce:
             self._lie_down(peer)
             self._fill(function)
 
+    @staticmethod
+    def skills_of(peer: Peer) -> int:
+        """How many functions a worker can do."""
+        functions = peer.functions
+        return functions.count if isinstance(functions, Skills) else len(functions)
+
     def _learn(self, peer: Peer, function: Function, seconds: float) -> None:
         functions = peer.functions
         if isinstance(functions, dict):

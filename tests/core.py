@@ -19,11 +19,12 @@ from gearmand_py.server.batch import Batch
 from gearmand_py.server.broker import UNLIMITED, Broker
 from gearmand_py.server.codec import DEFAULT_MAX_PACKET, Connection
 from gearmand_py.server.crews import Skills
-from gearmand_py.server.dispatch import Dispatch
+from gearmand_py.server.dispatch import Dispatch, Unfinished
 from gearmand_py.server.errors import RequestError
 from gearmand_py.server.ids import Ids
 from gearmand_py.server.index import BARE_COST, JOB_COST, Fetch, HeadComing, Index, NotResident, Sizes
 from gearmand_py.server.jobs import Job
+from gearmand_py.server.limits import Limits
 from gearmand_py.server.packets import REQUEST, RESPONSE
 from gearmand_py.server.peers import Peer
 from gearmand_py.server.replay import Replay
@@ -118,6 +119,7 @@ class Core:
         max_packet: int = DEFAULT_MAX_PACKET,
         memory_limit: float = inf,
         sizes: Sizes | None = None,
+        limits: Limits | None = None,
     ) -> None:
         """`few`: how many functions a worker may have before it shares them with others."""
         self.table = Table()
@@ -129,6 +131,7 @@ class Core:
         self._max_packet = max_packet
         self._memory_limit = memory_limit
         self._sizes = sizes
+        self._limits = limits
         self.reading = True  # rows are read as soon as they are wanted
         self._start()
 
@@ -139,6 +142,7 @@ class Core:
             job_retries=self._job_retries,
             worker_wakeup=self._worker_wakeup,
             index=Index(self._memory_limit, sizes=self._sizes),
+            limits=self._limits,
         )
         self.broker.workforce.few = self._few
         self.index = self.broker.index
@@ -249,6 +253,8 @@ class Core:
             self.dispatch.handlers.get(kind, self.dispatch.unexpected)(peer, body)
         except RequestError as error:
             peer.tail.append(packets.error(error.code, error.text))
+        except Unfinished as unfinished:
+            peer.tail += unfinished.slices
         except HeadComing:
             if self.reading and self.index.wanting:
                 self.read()

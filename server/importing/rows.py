@@ -3,8 +3,8 @@
 from hashlib import blake2b
 from typing import Final, NamedTuple
 
-from gearmand_py.server.broker import MAX_FUNCTION, MAX_UNIQUE
 from gearmand_py.server.jobs import NORMAL, PRIORITIES, coalesce_key
+from gearmand_py.server.limits import LONGEST_FUNCTION, LONGEST_UNIQUE
 from gearmand_py.storage.base import RUN_AT_ONCE
 from gearmand_py.storage.gearmand.queue import Row
 
@@ -43,8 +43,8 @@ def function_of(name: bytes | None) -> bytes:
     """The protocol separates names by NUL."""
     if not name:
         raise NotAJob("it has no function")
-    if len(name) > MAX_FUNCTION:
-        raise NotAJob(f"the function's name has {len(name)} bytes, more than {MAX_FUNCTION}")
+    if len(name) > LONGEST_FUNCTION:
+        raise NotAJob(f"the function's name has {len(name)} bytes, more than {LONGEST_FUNCTION}")
     if b"\0" in name:
         raise NotAJob("there is a NUL in the function's name, which no worker could ask for")
     return name
@@ -53,9 +53,9 @@ def function_of(name: bytes | None) -> bytes:
 def unique_of(key: bytes | None) -> bytes:
     """Of a key of 64 bytes gearmand keeps 63, and with SQLite and MySQL also the NUL that it puts behind them."""
     key = key or b""
-    if len(key) > MAX_UNIQUE:
-        raise NotAJob(f"the unique key has {len(key)} bytes, more than {MAX_UNIQUE}")
-    if len(key) == MAX_UNIQUE:
+    if len(key) > LONGEST_UNIQUE:
+        raise NotAJob(f"the unique key has {len(key)} bytes, more than {LONGEST_UNIQUE}")
+    if len(key) == LONGEST_UNIQUE:
         key = key.removesuffix(b"\0")
     if b"\0" in key:
         raise NotAJob("there is a NUL in the unique key, which would end it on its way to a worker")

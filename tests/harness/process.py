@@ -108,6 +108,11 @@ class Process:
         self._process.stdin.write(line.encode() + b"\n")
         self._process.stdin.flush()
 
+    def end_input(self) -> None:
+        """The program reads the end of its standard input."""
+        assert self._process.stdin, "started with a finished standard input"
+        self._process.stdin.close()
+
     def expect(self, pattern: bytes, seconds: float = DEADLINE) -> re.Match[bytes]:
         """Wait until the program prints this, after what was expected before."""
         return self.output.expect(pattern, seconds) or self.fail(f"did not print {pattern!r} within {seconds} s")

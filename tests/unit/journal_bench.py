@@ -185,6 +185,7 @@ class Link(asyncio.Transport):
         self.reading = True
         self.answers: list[tuple[str, bytes]] = []
         self.writes = 0
+        self.unread = 0  # bytes
         self._storage = storage
         self._codec = Connection(packets.RESPONSE)
         self._closing = False
@@ -200,6 +201,9 @@ class Link(asyncio.Transport):
                 assert job, "acknowledged and not there"
                 assert not job.background or job.id in self._storage.rows, "acknowledged before its commit"
             self.answers.append((packets.name(kind), body))
+
+    def get_write_buffer_size(self) -> int:
+        return self.unread
 
     def pause_reading(self) -> None:
         assert self.reading, "paused twice: an event loop would raise"
@@ -228,6 +232,12 @@ class Link(asyncio.Transport):
     def submit(self, *data: bytes, function: bytes = b"f", unique: bytes = b"") -> None:
         """Background jobs, in one read."""
         self.send(*[packets.request(packets.SUBMIT_JOB_BG, function, unique, each) for each in data])
+
+    async def submit_many(self, *data: bytes) -> None:
+        """The same, until all are handled, some each turn of the loop, or the batch is full."""
+        self.submit(*data)
+        while self.client.front.turns.busy and not self.client.front.journal.full:
+            await asyncio.sleep(0)
 
     def take(self, function: bytes = b"f") -> bytes:
         """Grab a job, as a worker; returns its handle."""

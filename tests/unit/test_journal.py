@@ -6,8 +6,8 @@ import logging
 import pytest
 
 from gearmand_py.server import packets
-from gearmand_py.server.connection import FENCED_HIGH
-from gearmand_py.server.journal import HIGH_BYTES, HIGH_ROWS, LINGER, LONGEST_BACKOFF
+from gearmand_py.server.connection import FENCED_BYTES, FENCED_HIGH, WRITE_HIGH
+from gearmand_py.server.journal import HIGH_BYTES, HIGH_ROWS, LEAST_ROWS, LINGER, LONGEST_BACKOFF, WRITING, Pace
 from tests.unit.journal_bench import (
     AWAY,
     FULL,
@@ -450,7 +450,7 @@ async def test_submitters_are_not_read_while_the_open_batch_is_full(bench: Bench
     await moment()  # its batch is being committed; the next one is open
     for client, load in zip(clients, loads, strict=True):
         assert all(client.reading for client in clients)
-        client.submit(*load)
+        await client.submit_many(*load)
     assert not any(client.reading for client in clients)
     foreground.send(packets.request(packets.SUBMIT_JOB, b"g", b"", b""))
     assert foreground.kinds == ["JOB_CREATED"]
@@ -469,7 +469,7 @@ async def test_submitters_are_read_again_when_their_batch_is_taken(bench: Bench)
     bench.storage.gate.clear()
     first.submit(b"first")
     await moment()
-    client.submit(*[b"x"] * HIGH_ROWS)
+    await client.submit_many(*[b"x"] * HIGH_ROWS)
     assert not client.reading
     bench.storage.after = lambda changes: bench.storage.gate.clear()  # one commit, and the next one waits again
     bench.storage.gate.set()
@@ -498,12 +498,71 @@ async def test_a_client_that_asks_on_behind_a_batch_is_not_read(bench: Bench) ->
 
 
 @on_a_bench
+async def test_answers_behind_a_batch_are_weighed_too(bench: Bench) -> None:
+    """A few large ones take as much memory as many small ones."""
+    client = bench.connect()
+    bench.storage.gate.clear()
+    client.submit(b"one")
+    await moment()
+    asked = 0
+    while client.reading:
+        client.send(packets.request(packets.ECHO_REQ, bytes(HIGH_BYTES // 4)))
+        asked += 1
+    assert asked <= FENCED_BYTES // (HIGH_BYTES // 4) + 1
+    bench.storage.gate.set()
+    await moment()
+    assert client.reading
+    assert client.kinds == ["JOB_CREATED"] + ["ECHO_RES"] * asked
+
+
+@on_a_bench
+async def test_a_full_batch_takes_no_more_of_a_read_that_waits_for_its_turn(bench: Bench) -> None:
+    first, client, other = bench.connect(), bench.connect(), bench.connect()
+    bench.storage.gate.clear()
+    first.submit(b"first")
+    await moment()
+    await client.submit_many(*[b"x"] * HIGH_ROWS * 2)
+    await other.submit_many(*[b"x"] * HIGH_ROWS)
+    await moment()
+    assert HIGH_ROWS <= len(bench.broker.batch.inserts) < HIGH_ROWS * 1.1
+    bench.storage.gate.set()
+    while bench.front.turns.busy:
+        await moment()
+    await moment()
+    assert len(client.kinds) == HIGH_ROWS * 2
+    assert len(other.kinds) == HIGH_ROWS
+
+
+def test_the_pace_is_that_of_the_storage() -> None:
+    pace = Pace()
+    for _ in range(20):
+        pace.note(1, 0.010)  # a sync
+        pace.note(pace.most, 0.010 + pace.most * 20e-6)
+    assert pace.most == pytest.approx(WRITING / 20e-6, rel=0.1)
+    for _ in range(20):
+        pace.note(pace.most, 0.010 + pace.most * 1e-3)
+    assert pace.most == LEAST_ROWS
+    for _ in range(20):
+        pace.note(pace.most, 0.011)
+    assert pace.most == pytest.approx(HIGH_ROWS, abs=1)
+
+
+def test_where_a_sync_takes_long_more_rows_share_it() -> None:
+    pace = Pace()
+    for _ in range(50):
+        pace.note(1, 0.5)
+    for _ in range(20):
+        pace.note(pace.most, 0.5 + pace.most * 20e-6)
+    assert pace.most == pytest.approx(HIGH_ROWS, abs=1)
+
+
+@on_a_bench
 async def test_submitters_are_read_again_when_an_outage_is_told(bench: Bench) -> None:
     client, other = bench.connect(), bench.connect()
     bench.storage.before = be_away
     client.submit(b"first")
     await moment()
-    other.submit(*[b"x"] * HIGH_ROWS)
+    await other.submit_many(*[b"x"] * HIGH_ROWS)
     assert client.reading
     assert not other.reading
     other.leave()  # while it is paused
@@ -540,8 +599,9 @@ async def test_a_slow_reader_is_not_read_for_two_reasons(bench: Bench) -> None:
     bench.storage.gate.clear()
     client.submit(b"first")
     await moment()
-    client.submit(*[b"x"] * HIGH_ROWS)
+    await client.submit_many(*[b"x"] * HIGH_ROWS)
     assert not client.reading
+    client.unread = 2 * WRITE_HIGH
     client.client.pause_writing()
     bench.storage.gate.set()
     await moment()
