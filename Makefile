@@ -6,7 +6,7 @@ ARGS   ?=
 # Of the image; with a digest behind it nothing else is taken: python:3.13-slim@sha256:...
 BASE   ?= python:3.13-slim
 # Test processes. Most of a test's time is spent waiting.
-JOBS   ?= 2
+JOBS   ?= 3
 
 .PHONY: help setup run test lint format docs lock audit sbom wheel image test-crash test-faults test-outages test-floods test-properties test-import test-containers test-libgearman-tls test-powercut fuzz bench bench-tls churn scale microbench profile clean
 

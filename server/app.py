@@ -46,7 +46,7 @@ T = TypeVar("T")
 
 START_LINE: Final = "gearmand-py %s listening on %s, storing in %s, %s found"
 UNPROTECTED: Final = (
-    "listening on %s, where whoever can connect may do everything: say who may do what in an --access-file "
+    "whoever can connect to %s may do everything: take --ssl-verify-client, say who may do what in an --access-file "
     "(docs/security.md), or give --listen an address that only your own machines reach"
 )
 LAST_WORDS: Final = 0.5  # seconds at the end for peers to read their last answers and go

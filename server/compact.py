@@ -10,6 +10,7 @@ which caches hold, where slots and entries lie in 130 (docs/benchmarks.md).
 
 from array import array
 from collections.abc import Sequence
+from mmap import MAP_ANONYMOUS, MAP_PRIVATE, mmap
 from typing import Final
 
 MOST_SLOTS: Final = 1 << 23  # 32 MiB, which the system gives as they are touched
@@ -35,9 +36,9 @@ class CompactMap:
         self._clear()
 
     def _clear(self) -> None:
-        self.bits = bytearray((self.bit_mask + 1) // 8)
+        self.bits = zeros((self.bit_mask + 1) // 8)
         # The first entry of each slot; 0 is none, so the first place of the arrays is not used.
-        self._heads = memoryview(bytearray(4 * (self._mask + 1))).cast("I")
+        self._heads = memoryview(zeros(4 * (self._mask + 1))).cast("I")
         self._hashes = array("q", (0,))
         self._ids = array("q", (0,))
         self._next = array("I", (0,))
@@ -107,3 +108,8 @@ class CompactMap:
         self.size -= 1
         if not self.size:
             self._clear()  # a drained backlog leaves nothing behind
+
+
+def zeros(size: int) -> mmap:
+    """So many bytes, which take memory as they are touched; a bytearray touches all of its own."""
+    return mmap(-1, size, flags=MAP_PRIVATE | MAP_ANONYMOUS)

@@ -1,7 +1,9 @@
 """The compact map: against a dict of lists."""
 
 from collections import defaultdict
+from pathlib import Path
 from random import Random
+from resource import getpagesize
 from sys import getsizeof
 from typing import Final
 
@@ -138,6 +140,21 @@ def test_nothing_is_left_when_all_is_gone() -> None:
 
     assert found.size == 0
     assert bytes_of(found) < 4096
+
+
+def test_slots_that_are_not_used_take_no_memory() -> None:
+    """All of them are made anew whenever a backlog is gone: filling 40 MiB with zeros stopped the server for 30 ms."""
+    before = resident()
+    found = CompactMap()
+    for id_ in range(10):
+        found.add(hash(b"key"), id_)
+        assert found.discard(hash(b"key"), id_)
+
+    assert resident() - before < 4 * 1024 * 1024
+
+
+def resident() -> int:
+    return int(Path("/proc/self/statm").read_text().split()[1]) * getpagesize()
 
 
 def bytes_of(found: CompactMap) -> int:
