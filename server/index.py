@@ -426,7 +426,12 @@ class Index:
             queue.loading = True
             most_bytes -= sum(size for _, size in entries)
             fetch.pages.append((queue, entries))
-            fetch.ids += [id_ for id_, _ in entries if self._is_to_be_read(id_)]
+            fetch.ids += self._to_be_read([id_ for id_, _ in entries])
+
+    def _to_be_read(self, ids: list[int]) -> list[int]:
+        if not self.skipped and self.jobs.keys().isdisjoint(ids):  # as a rule
+            return ids
+        return [id_ for id_ in ids if self._is_to_be_read(id_)]
 
     def _is_to_be_read(self, id_: int) -> bool:
         job = self.jobs.get(id_)
@@ -477,12 +482,12 @@ class Index:
         ready: dict[JobQueue, int],
         lost: list[Job],
     ) -> None:
-        before = queue.size
+        arrived: list[Job] = []
         made = 0
         for id_ in ids:
             row = rows.get(id_)
             if row is not None and id_ not in self.jobs and id_ not in self.skipped:  # as nearly all are
-                queue.push(self._make(row, queue.function))
+                arrived.append(self._make(row, queue.function))
                 made += 1
             elif id_ in self.skipped:
                 self.skipped.discard(id_)
@@ -491,7 +496,8 @@ class Index:
                 job = self._whole(id_, rows, queue, lost)
                 if job is not None:
                     self._now_elsewhere(job)
-                    queue.push(job)
+                    arrived.append(job)
+        queue.push_all(arrived)
         queue.tailed -= made
         self.bare -= made
         self.used -= BARE_COST * made
@@ -499,8 +505,8 @@ class Index:
         del self._filling[queue]
         if not queue.tail:
             queue.tail = None
-        if queue.size > before:
-            ready[queue] = queue.size - before
+        if arrived:
+            ready[queue] = len(arrived)
         self.grown(queue)
         self.want(queue)
 
