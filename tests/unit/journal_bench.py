@@ -16,8 +16,9 @@ from gearmand_py.server import packets
 from gearmand_py.server.admin import Admin
 from gearmand_py.server.broker import Broker
 from gearmand_py.server.codec import Connection
-from gearmand_py.server.connection import Client, Front
+from gearmand_py.server.connection import Client
 from gearmand_py.server.dispatch import Dispatch
+from gearmand_py.server.front import Front
 from gearmand_py.server.ids import Ids
 from gearmand_py.server.journal import HIGH_BYTES
 from gearmand_py.storage.base import Changes, JobRecord, StorageRefused, StorageUnavailable
@@ -276,7 +277,7 @@ class Bench:
         self.running = asyncio.create_task(self.front.journal.run())
 
     def connect(self) -> Link:
-        return Link(self.storage, self.front.accept())
+        return Link(self.storage, Client(self.front))
 
     async def store(self, *data: bytes) -> None:
         """Have jobs in the table."""
