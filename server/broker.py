@@ -30,6 +30,7 @@ dispatch.py; who can do what, and who sleeps, is in workforce.py.
 from collections.abc import Iterable, Mapping, Sequence
 from enum import Enum
 from itertools import chain
+from math import inf
 from typing import Final
 
 from gearmand_py.server import packets
@@ -99,6 +100,7 @@ class Broker:
         self.timeouts = Schedule()  # when running jobs take too long, by monotonic clock
         self.now = 0.0
         self.wall = 0.0
+        self._half = self.limits.foreground / 2 or inf  # bytes of foreground jobs above which not all are taken
         self._search_at = 0.0  # when to look next for functions that nobody uses
 
     # ---- the clock
@@ -330,7 +332,7 @@ class Broker:
         limit = function.limits[priority]
         if 0 < limit <= function.total:
             raise LimitReached("QUEUE_ERROR", "Job queue is full", "--max-queue or the text command maxqueue")
-        if not background and 0 < limits.foreground <= 2 * self.index.foreground:
+        if not background and self.index.foreground >= self._half:
             self._check_foreground(function)
         job = Job(self.ids.take(), function, unique, priority, background, data, run_at, reducer)
         self.index.add(job, key)

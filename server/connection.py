@@ -14,7 +14,7 @@ from gearmand_py.server.access import UNIX
 from gearmand_py.server.admin import SLICE
 from gearmand_py.server.codec import TLS_HERE, Connection, Packet
 from gearmand_py.server.dispatch import BACKGROUND, Unfinished, unreadable
-from gearmand_py.server.errors import Expelled, GearmanError, LimitReached, RequestError
+from gearmand_py.server.errors import Expelled, GearmanError, LimitReached, ProtocolError, RequestError
 from gearmand_py.server.front import Front
 from gearmand_py.server.guard import Guard
 from gearmand_py.server.index import HeadComing, NotResident
@@ -22,7 +22,7 @@ from gearmand_py.server.output import Output
 from gearmand_py.server.packets import LARGE
 from gearmand_py.server.peers import Outgoing, Peer
 from gearmand_py.server.seldom import Seldom
-from gearmand_py.server.turns import FEW, SOME_BYTES
+from gearmand_py.server.turns import A_PACKET, FEW, SOME_BYTES
 
 log = logging.getLogger(__name__)
 SELDOM: Final = Seldom(log)
@@ -57,9 +57,11 @@ class Client(asyncio.Protocol):
         self._patience: asyncio.TimerHandle | None = None
         self._listing: Iterator[Outgoing] | None = None  # the rest of an answer, for which they wait too
         self._in_turn = False  # they wait for a turn
+        self._rest = b""  # what came behind them
         self._over = False  # no more of its packets are handled
         self._silent = True  # has not sent a whole packet yet
         self._sending = False  # has a place for a large packet, or waits for one
+        self._body = 0  # which of those that come in pieces that is
         self._fenced = 0  # bytes read since an answer left
 
     # ---- called by asyncio
@@ -107,27 +109,26 @@ class Client(asyncio.Protocol):
             return
         front.begin()
         codec = self.codec
-        if self._parked or self._in_turn:
-            received = codec.feed_some(codec.rest + data, front.max_packet)
-            self._parked += received
+        if self._paused or len(data) > SOME_BYTES:
+            self._receive_much(data)
+        elif len(received := codec.feed(data)) > FEW:
+            self._handle_some(received)
         else:
-            received = codec.feed(data, SOME_BYTES)  # `rest` is empty
-            if codec.rest or len(received) > FEW:
-                self._handle_some(received)
-            else:
-                self._handle(received)
-        if self._silent and received:
-            self._silent = False
-            front.door.spoke(self)
+            self._handle(received)
         if codec.missing >= LARGE or self._sending:
-            self._look_at_large(whole=bool(received))
-        if self.peer.fence:
-            self._look_at_fence(len(data))
+            self._look_at_large()
+        if self.peer.fence is not None:  # answers wait for a batch
+            self._fenced += len(data)
+            if len(self.peer.tail) > FENCED_HIGH or self._fenced > FENCED_BYTES:
+                front.pause_submitter(self)
         front.end_read(self)
 
     def _handle(self, received: list[Packet], *, last: bool = True) -> None:
         """Handle packets in turn; `last` if these are all that have come."""
         front, peer = self.front, self.peer
+        if self._silent and received:
+            self._silent = False
+            front.door.spoke(self)
         handlers, unexpected = front.handlers, front.unexpected
         for kind, body in (rest := iter(received)):
             try:
@@ -151,45 +152,58 @@ class Client(asyncio.Protocol):
                 self.break_off(RequestError("INTERNAL_ERROR", "The server could not handle this packet"))
                 break
         if self.codec.error and last:
-            if self.codec.error.text == TLS_HERE:
-                SELDOM.warn(peer.address, "%s speaks TLS to a port without it", peer.address)
-            self.break_off(self.codec.error)
+            self._lost_frame(self.codec.error)
+
+    def _lost_frame(self, error: ProtocolError) -> None:
+        if error.text == TLS_HERE:
+            SELDOM.warn(self.peer.address, "%s speaks TLS to a port without it", self.peer.address)
+        self.break_off(error)
+
+    def _receive_much(self, data: bytes) -> None:
+        """Bytes that are taken apart some at a time, or behind packets that wait."""
+        self._rest += data
+        if not (self._parked or self._in_turn):
+            self._handle_some([])
+
+    def _take_apart(self) -> list[Packet]:
+        """The packets of the next bytes. Those behind wait as they came: packets take ten times the memory."""
+        most = self.codec.missing + SOME_BYTES
+        some, self._rest = self._rest[:most], self._rest[most:]
+        received = self.codec.feed(some)
+        if self.codec.error:
+            self._rest = b""
+        return received
 
     def _handle_some(self, received: list[Packet]) -> None:
         """As many as this turn of the loop may take, one at least; the rest waits for the next ones."""
-        turns, codec = self.front.turns, self.codec
+        turns = self.front.turns
         while not self._is_too_much(received):
             count = turns.take(len(received)) or 1
             some, received = received[:count], received[count:]
-            self._handle(some, last=not (received or codec.rest))
+            self._handle(some, last=not (received or self._rest))
             if self._over:
                 return
             if self._parked or self._in_turn:
                 self._parked += received
+                self._note_unhandled()
                 return
-            if received or (codec.rest and turns.over):
+            if received or (self._rest and turns.over):
                 break
-            if not codec.rest:
+            if not self._rest:
                 return
-            received = codec.feed_some(codec.rest, SOME_BYTES)
+            received = self._take_apart()
         self._wait_for_turn(received)
 
     def _is_too_much(self, received: list[Packet]) -> bool:
         """These submissions would go into a batch that is full."""
         return bool(received) and received[0][0] in BACKGROUND and self.front.journal.full
 
-    def _look_at_fence(self, count: int) -> None:
-        """So many bytes came while answers wait for a batch."""
-        self._fenced += count
-        if len(self.peer.tail) > FENCED_HIGH or self._fenced > FENCED_BYTES:
-            self.front.pause_submitter(self)
-
     # ---- large packets
 
-    def _look_at_large(self, *, whole: bool) -> None:
-        """A large packet is on its way, or was: `whole` if one has come to its end."""
+    def _look_at_large(self) -> None:
+        """A large packet is on its way, or was."""
         front, codec = self.front, self.codec
-        if self._sending and whole and not self._parked:
+        if self._sending and codec.bodies != self._body and not self._parked:
             self._sending = False
             front.incoming.end(self)
         if codec.missing < LARGE or self._sending:
@@ -197,7 +211,7 @@ class Client(asyncio.Protocol):
         if codec.kind in BACKGROUND and front.journal.full:
             front.pause_submitter(self)
         else:
-            self._sending = True
+            self._sending, self._body = True, codec.bodies
             front.incoming.begin(self)
             front.watch()
 
@@ -226,9 +240,11 @@ class Client(asyncio.Protocol):
         self._parked, self._in_turn = rest, True
         self.pause("turn")
         self.front.turns.add(self)
-        if self.codec.rest:
-            for other in self.front.unhandled.note(self, len(self.codec.rest)):
-                self.front.drop(other, "--max-buffers", "sent more than could be handled, as others did too")
+        self._note_unhandled()
+
+    def _note_unhandled(self) -> None:
+        for other in self.front.unhandled.note(self, self.unhandled):
+            self.front.drop(other, "--max-buffers", "sent more than could be handled, as others did too")
 
     @property
     def can_go_on(self) -> bool:
@@ -261,11 +277,12 @@ class Client(asyncio.Protocol):
         """Packets that waited were handled, or wait for something else."""
         if not self._in_turn:
             self.resume("turn")
-            self.front.unhandled.forget(self)
         if self._in_turn or not self._parked:
             self.resume("row")
+        if not (self._in_turn or self._parked):
+            self.front.unhandled.forget(self)
         if self.codec.missing >= LARGE or self._sending:
-            self._look_at_large(whole=not self.codec.missing)
+            self._look_at_large()
 
     def _park(self, miss: NotResident, parked: list[Packet]) -> None:
         """Let packets wait for a row, for a while."""
@@ -323,7 +340,7 @@ class Client(asyncio.Protocol):
         if self.peer.link is None:  # it was turned away
             return
         self._end_patience()
-        self._parked = []
+        self._parked, self._rest = [], b""
         self._listing, self._in_turn = None, False
         self.front.begin()
         self.front.door.leave(self, self.peer.address)
@@ -352,15 +369,18 @@ class Client(asyncio.Protocol):
 
     @property
     def unhandled(self) -> int:
-        """Bytes that came and wait for their turn."""
-        return len(self.codec.rest)
+        """Bytes, about, of what came and waits."""
+        return len(self._rest) + A_PACKET * len(self._parked)
 
     def flush(self) -> None:
         """Write what may be sent; close if that was the last of it."""
         outbox = self.peer.outbox
         if outbox:
             self._fenced = 0
-            self.output.write(outbox)
+            if len(outbox) == 1 and not self.output.slow:
+                self.transport.write(outbox[0])
+            else:
+                self.output.write(outbox)
             outbox.clear()
         if self.closing and not (self.peer.held or self._parked or self._in_turn):
             self.transport.close()
@@ -402,7 +422,7 @@ class Client(asyncio.Protocol):
         """
         self.closing = self.peer.closed = True
         self._end_patience()
-        self._parked = []
+        self._parked, self._rest = [], b""
         self._listing, self._in_turn = None, False
         for reason in list(self._paused):
             self.resume(reason)
