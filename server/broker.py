@@ -508,7 +508,11 @@ class Broker:
         """Pass what a worker says of a job to all who wait for it."""
         if job.clients:
             for client in job.clients:
-                self.send(client, packet)
+                if client.fence is None:
+                    client.outbox.append(packet)
+                else:
+                    client.held[-1].put(packet)
+                self.touch(client)
 
     def finish(self, peer: Peer, handle: bytes, job: Job) -> None:
         """The worker has ended the job, one way or the other."""

@@ -13,8 +13,8 @@ from heapq import heappop, heappush
 from math import inf
 from typing import Final, Generic, Protocol, TypeVar
 
-# While others wait: so many bytes (or the rest of its packet) a connection must send between two looks, or such a part of
-# the packet, and how many looks in a row it may fall short. So nobody has a place for much more than a minute.
+# While others wait: so many bytes (or the rest of its packet) a connection must send between two looks, such a part of
+# a larger packet, and how many looks in a row it may fall short. So nobody has a place for much more than a minute.
 LEAST_SENT: Final = 64 * 1024
 LEAST_PART: Final = 60
 PATIENCE: Final = 3

@@ -375,9 +375,11 @@ class Client(asyncio.Protocol):
     def flush(self) -> None:
         """Write what may be sent; close if that was the last of it."""
         outbox = self.peer.outbox
+        if self.peer.held and self.peer.held[-1].results:
+            self.output.look()
         if outbox:
             self._fenced = 0
-            if len(outbox) == 1 and not self.output.slow:
+            if len(outbox) == 1 and not self.output.watched:
                 self.transport.write(outbox[0])
             else:
                 self.output.write(outbox)
