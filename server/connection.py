@@ -348,7 +348,7 @@ class Client(asyncio.Protocol):
         self.front.unhandled.forget(self)
         if self._sending:
             self.front.incoming.end(self)
-        self.front.broker.disconnect(self.peer)
+        self.front.part(self.peer)
         self.peer.link = None  # ends the reference cycle: see app.tame_collector
         self.front.end()
 

@@ -27,7 +27,7 @@ from gearmand_py.server.limits import Limits
 from gearmand_py.server.loader import Loader
 from gearmand_py.server.peers import Peer
 from gearmand_py.server.streaming import Streaming
-from gearmand_py.server.turns import Turns
+from gearmand_py.server.turns import FEW, Turns
 from gearmand_py.storage.base import Storage
 
 # A turn of the loop with fewer reads is a quiet one, and ends the gathering; so do this many busy ones, well under a
@@ -39,6 +39,7 @@ LONGEST_SLEEP: Final = 1.0
 SHORTEST_PATIENCE: Final = 1.0  # of packets that wait for rows, however little submissions are to wait
 # How often connections are looked at whose time runs; one timer for all of them, and none where there are none.
 LOOK_EVERY: Final = 1.0
+DEPARTING: Final = 1000  # jobs of somebody who has left that are looked at in one go, in 2 ms
 
 
 class Link(Sender, Protocol):
@@ -239,6 +240,14 @@ class Front:
             self.drop(gives_way, "--max-connections", "had not said anything, and gave its place to another")
         self.watch()
 
+    def part(self, peer: Peer) -> None:
+        """A connection has ended; where it leaves many jobs, these wait for their turn."""
+        self.broker.disconnect(peer)
+        if len(peer.running) + len(peer.awaited) > FEW:
+            self.turns.add(Departure(self, peer))
+        else:
+            self.broker.settle(peer, FEW)
+
     def complain(self, peer: Peer, option: str, what: str) -> None:
         """Tell the operator what came of a limit, and which option it is."""
         self.complaints.say(option, f"connection from {peer.address} {what} ({option})")
@@ -280,6 +289,24 @@ class Front:
         """Drop whoever has not gone by itself."""
         for peer in list(self.broker.peers):
             peer.link.transport.abort()
+
+
+class Departure:
+    """The jobs that a connection has left, some of them each turn."""
+
+    can_go_on = True
+
+    def __init__(self, front: Front, peer: Peer) -> None:
+        self._front = front
+        self._peer = peer
+
+    def go_on(self) -> bool:
+        """Some; are there more?"""
+        self._front.turns.take(DEPARTING // 4)  # a job takes a quarter of what a packet does
+        self._front.begin()
+        more = self._front.broker.settle(self._peer, DEPARTING)
+        self._front.end()
+        return more
 
 
 def write_to(peer: Peer) -> None:
