@@ -186,7 +186,7 @@ async def accept_on(listening: socket.socket, front: Front, settings: Settings, 
     if listening.family == socket.AF_UNIX:
         return await loop.create_unix_server(accept, sock=listening, backlog=settings.backlog)
     if tls and speaks_tls(listening, settings):
-        accept = partial(Encrypted, tls, accept)
+        accept = partial(Encrypted, tls, accept, front)
     return await loop.create_server(accept, sock=listening, backlog=settings.backlog)
 
 

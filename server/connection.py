@@ -15,7 +15,7 @@ from gearmand_py.server.admin import SLICE
 from gearmand_py.server.codec import TLS_HERE, Connection, Packet
 from gearmand_py.server.dispatch import BACKGROUND, Unfinished, unreadable
 from gearmand_py.server.errors import Expelled, GearmanError, LimitReached, ProtocolError, RequestError
-from gearmand_py.server.front import Front
+from gearmand_py.server.front import Front, Guest
 from gearmand_py.server.guard import Guard
 from gearmand_py.server.index import HeadComing, NotResident
 from gearmand_py.server.output import Output
@@ -78,13 +78,20 @@ class Client(asyncio.Protocol):
         shown = f" with the certificate {name!r}" if name else ""
         log.debug("connection %d from %s%s", self.peer.fd, self.peer.address, shown)
         try:
-            self.front.enter(self)
+            if self._guest is self:
+                self.front.enter(self)
         except LimitReached as error:
             self._turn_away(error)
             return
         self.front.broker.connect(self.peer)
         if self.front.guard is not None:
             self._admit(self.front.guard)
+
+    @property
+    def _guest(self) -> Guest:
+        """Whom the door knows: the TLS below, which was there before."""
+        below: Guest | None = self.transport.get_extra_info("guest")  # of a server.encrypted.Encrypted
+        return below or self
 
     def _admit(self, guard: Guard) -> None:
         try:
@@ -128,7 +135,7 @@ class Client(asyncio.Protocol):
         front, peer = self.front, self.peer
         if self._silent and received:
             self._silent = False
-            front.door.spoke(self)
+            front.door.spoke(self._guest)
         handlers, unexpected = front.handlers, front.unexpected
         for kind, body in (rest := iter(received)):
             try:
@@ -343,7 +350,7 @@ class Client(asyncio.Protocol):
         self._parked, self._rest = [], b""
         self._listing, self._in_turn = None, False
         self.front.begin()
-        self.front.door.leave(self, self.peer.address)
+        self.front.leave(self._guest)
         self.front.unread.forget(self)
         self.front.unhandled.forget(self)
         if self._sending:

@@ -42,12 +42,19 @@ LOOK_EVERY: Final = 1.0
 DEPARTING: Final = 1000  # jobs of somebody who has left that are looked at in one go, in 2 ms
 
 
-class Link(Sender, Protocol):
-    """A connection, as the front sees it."""
+class Guest(Protocol):
+    """A connection, as the door sees it."""
 
     @property
     def peer(self) -> Peer:
-        """What the broker knows of it."""
+        """Where it comes from."""
+
+    def drop(self) -> None:
+        """End it at once."""
+
+
+class Link(Guest, Sender, Protocol):
+    """A connection, as the front sees it."""
 
     @property
     def unread(self) -> int:
@@ -68,9 +75,6 @@ class Link(Sender, Protocol):
 
     def resume(self, reason: str) -> None:
         """There is this reason no more."""
-
-    def drop(self) -> None:
-        """End it at once."""
 
 
 class Front:
@@ -233,12 +237,16 @@ class Front:
 
     # ---- limits
 
-    def enter(self, client: Link) -> None:
+    def enter(self, guest: Guest) -> None:
         """A connection was made. Raises LimitReached."""
-        gives_way = self.door.enter(client, client.peer.address, self._loop.time())
+        gives_way = self.door.enter(guest, guest.peer.address, self._loop.time())
         if gives_way is not None:
             self.drop(gives_way, "--max-connections", "had not said anything, and gave its place to another")
         self.watch()
+
+    def leave(self, guest: Guest) -> None:
+        """It has ended."""
+        self.door.leave(guest, guest.peer.address)
 
     def part(self, peer: Peer) -> None:
         """A connection has ended; where it leaves many jobs, these wait for their turn."""
@@ -253,10 +261,10 @@ class Front:
         self.complaints.say(option, f"connection from {peer.address} {what} ({option})")
         self.watch()
 
-    def drop(self, client: Link, option: str, why: str) -> None:
+    def drop(self, guest: Guest, option: str, why: str) -> None:
         """End a connection at once."""
-        self.complain(client.peer, option, why)
-        client.drop()
+        self.complain(guest.peer, option, why)
+        guest.drop()
 
     def watch(self) -> None:
         """Look after those whose time runs, if there are any."""
