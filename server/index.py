@@ -142,9 +142,10 @@ class Index:
     def remove(self, job: Job) -> None:
         """A job is over."""
         del self.jobs[job.id]
-        self.used -= JOB_COST + len(job.data)
+        size = JOB_COST + len(job.data)
+        self.used -= size
         if not job.background:
-            self.foreground -= JOB_COST + len(job.data)
+            self.foreground -= size
         if job.id in self._asked:
             self._left.add(job.id)
         key = job.coalesce_key

@@ -112,9 +112,9 @@ class Crowd:
         if line.events:
             self._selector.register(line.socket, line.events, line)
 
-    def flood(self, stop: Stop, until: Callable[[], bool] = lambda: False) -> None:
-        """Attend them until told to stop, or this holds."""
-        while not stop.told and not until():
+    def flood(self, stop: Stop, enough: Callable[[], bool] = lambda: True) -> None:
+        """Attend them until told to stop and this holds."""
+        while not (stop.told and enough()):
             for key, events in self._selector.select(0.1):
                 line: Line = key.data
                 before, wanted = line.sent, line.events
@@ -275,17 +275,18 @@ def can_do(port: int, number: int, stop: Stop) -> Result:
     line = Line(port, some(names))
     crowd.add(line)
     flooding()
-    crowd.flood(stop)
+    crowd.flood(stop, lambda: line.done or crowd.ended > 0)
     return {"all sent": int(line.done), **crowd.result()}
 
 
 def new_functions(port: int, number: int, stop: Stop) -> Result:
     """Background jobs, each of a function that nobody has heard of."""
     crowd = Crowd(port)
-    for part in range(4):
-        crowd.add(Line(port, some(jobs_of_new_functions(part, number // 4))))
+    lines = [Line(port, some(jobs_of_new_functions(part, number // 4))) for part in range(4)]
+    for line in lines:
+        crowd.add(line)
     flooding()
-    crowd.flood(stop)
+    crowd.flood(stop, lambda: all(line.done for line in lines) or crowd.ended > 0)
     return crowd.result()
 
 
@@ -316,13 +317,13 @@ def nobody_works(port: int, number: int, stop: Stop) -> Result:
 
 
 def half_packets(port: int, number: int, stop: Stop) -> Result:
-    """Connections that each send half of a packet of 64 MiB, and no more."""
+    """Connections that each send half of a packet of 64 MiB, and no more, until the server has ended one of them."""
     size = 64 * MIB - 100
     crowd = Crowd(port)
     for _ in range(number):
         crowd.add(Line(port, large(packets.SUBMIT_JOB_BG, b"half\0\0", size, size // 2)))
     flooding()
-    crowd.flood(stop)
+    crowd.flood(stop, lambda: crowd.ended > 0)
     return crowd.result()
 
 

@@ -13,6 +13,7 @@ from tests.harness.server import Server
 
 MIB: Final = 1024 * 1024
 SETTLING: Final = 20.0  # seconds that a server may take to see that everybody has gone
+ENDING: Final = 120.0  # that a flood may take to its end, where it has one
 # Memory that a server may take. It is told little, so that a flood that is not bounded shows soon.
 LIMIT: Final = 64 * MIB
 LIMITS: Final = ("--memory-limit", "64M", "--max-buffers", "64M", "--max-output", "16M")
@@ -158,7 +159,7 @@ def pour(server: Server, flood: Flood, number: int, seconds: float) -> dict[str,
         generator.expect(b"flooding", 120)
         time.sleep(seconds)
         generator.end_input()
-        said: dict[str, Any] = json.loads(generator.expect(rb"(\{.*\})", 60)[1])
+        said: dict[str, Any] = json.loads(generator.expect(rb"(\{.*\})", ENDING)[1])
         return said
 
 

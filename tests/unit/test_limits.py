@@ -2,17 +2,19 @@
 
 import pytest
 
-from gearmand_py.server.broker import MOST_WAITING
+from gearmand_py.server.broker import MOST_RUNNING, MOST_WAITING
 from gearmand_py.server.limits import Limits
 from gearmand_py.server.packets import (
     CAN_DO,
     ERROR,
+    GRAB_JOB,
     JOB_CREATED,
     SUBMIT_JOB,
     SUBMIT_JOB_BG,
     SUBMIT_REDUCE_JOB,
     WORK_COMPLETE,
     WORK_STATUS,
+    request,
 )
 from tests.core import Core, Said
 
@@ -185,3 +187,17 @@ def test_a_progress_is_two_numbers_and_not_a_book() -> None:
     assert error_of(core.received(worker)) == b"ARGUMENT_TOO_LARGE"
     core.send(worker, WORK_COMPLETE, handle, b"")
     assert [answer[0] for answer in core.received(client)] == [WORK_COMPLETE]
+
+
+def test_a_worker_runs_so_many_jobs_at_a_time() -> None:
+    core = Core()
+    client, worker = core.connect(), core.worker(b"f")
+    core.feed(client, request(SUBMIT_JOB, b"f", b"", b"") * (MOST_RUNNING + 1))
+    core.feed(worker, request(GRAB_JOB) * MOST_RUNNING)
+    handles = [handle for kind, handle, *_ in core.received(worker)]
+    core.send(worker, GRAB_JOB)
+    assert error_of(core.received(worker)) == b"TOO_MANY_JOBS"
+    core.send(worker, WORK_COMPLETE, handles[0], b"")
+    assert core.grab(worker)
+    core.disconnect(worker)
+    assert len(core.drain(core.worker(b"f"))) == MOST_RUNNING  # none is lost
