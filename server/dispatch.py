@@ -36,8 +36,8 @@ AUTH = b"auth:"  # what a secret follows (guard.py)
 ZERO = b"0"
 # An answer of a text command from this size on (bytes) is as much as a connection gets before others have their turn.
 TURN = 4096
-# What a worker says of a job goes to all who wait for it. Who has told more than a few waits for a turn, and for one more
-# for each so many: to tell these takes as long as a slice of a listing.
+# What a worker says of a job goes to all who wait for it. Who has told more than a few waits for a turn, one for each
+# so many: to tell these takes as long as a slice of a listing.
 FEW_WAITING = 100
 TOLD_IN_A_TURN = 2000
 # What a worker says of its progress is kept for GET_STATUS; numbers are not longer than this.
