@@ -105,6 +105,8 @@ class Injector:
         self._ground.server.kill()
 
     def _restart_server(self, _step: Step) -> None:
+        if not self._ground.server.is_running:  # killed by the same step
+            return
         os.kill(self._ground.server.pid, signal.SIGCONT)  # it may be stopped
         code = self._ground.server.stop()
         assert code == 0 or self._ground.shim.struck, f"the server ended with exit code {code} after SIGTERM"

@@ -101,7 +101,6 @@ def leaks(block: Block, census: Census) -> list[str]:
         block.warm.append(census)
     usual = block.warm
     limits = (
-        ("connections", census.connections, 0),
         ("descriptors", census.descriptors, max(one.descriptors for one in usual) + MORE_DESCRIPTORS),
         ("threads", census.threads, max(one.threads for one in usual) + MORE_THREADS),
         ("tasks", len(census.tasks), max(len(one.tasks) for one in usual)),
