@@ -43,6 +43,7 @@ from gearmand_py.server.limits import Limits
 from gearmand_py.server.packets import NO_JOB_PACKET, RESPONSE, pack
 from gearmand_py.server.peers import Outgoing, Peer
 from gearmand_py.server.schedule import Schedule
+from gearmand_py.server.uniques import Sees
 from gearmand_py.server.workforce import Workforce
 from gearmand_py.storage.base import DEAD, RUN_AT_ONCE, JobRecord, Payload, Update
 
@@ -627,6 +628,6 @@ class Broker:
             self.index.look_elsewhere(id_, dead=dead)
         return job
 
-    def find_unique(self, unique: bytes) -> Job | None:
-        """A job with this unique key, whatever its function. Raises NotResident."""
-        return self.index.with_unique(unique) if unique else None
+    def find_unique(self, unique: bytes, sees: Sees) -> Job | None:
+        """A job with this unique key, of whatever function is seen. Raises NotResident."""
+        return self.index.with_unique(unique, sees) if unique else None

@@ -181,9 +181,9 @@ class Dispatch:
         peer.tail.append(response(packets.STATUS_RES, handle, *state_of(seen(peer, self.broker.find(handle)))))
 
     def get_status_unique(self, peer: Peer, body: bytes) -> None:
-        """The same by unique key; the function is ignored, as in the C server."""
+        """The same by unique key, for any function that the peer may see; the C server takes any, too."""
         unique = only_argument(body)
-        job = seen(peer, self.broker.find_unique(unique))
+        job = self.broker.find_unique(unique, peer.rights.sees)
         waiting = b"%d" % len(job.clients or ()) if job else ZERO
         peer.tail.append(response(packets.STATUS_RES_UNIQUE, unique, *state_of(job), waiting))
 

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 from gearmand_py.server.jobs import PRIORITIES, Function, Job, JobQueue
 from gearmand_py.server.later import Later
 from gearmand_py.server.tails import Tail
-from gearmand_py.server.uniques import Key, Uniques
+from gearmand_py.server.uniques import Key, Sees, Uniques
 from gearmand_py.storage.base import BY_PAYLOAD, DEAD, Entry, JobRecord
 
 if TYPE_CHECKING:
@@ -196,15 +196,15 @@ class Index:
             raise NotResident(missing)
         return None
 
-    def with_unique(self, unique: bytes) -> Job | None:
-        """A live job with this unique key, whatever its function. Raises NotResident."""
-        job = self.uniques.any_with(unique)
-        if job is not None:
-            return job
-        missing = []
-        for id_ in self.uniques.noted_anywhere(unique):
+    def with_unique(self, unique: bytes, sees: Sees) -> Job | None:
+        """A live job with this unique key, of whatever function is seen. Raises NotResident."""
+        for known in self.uniques.all_with(unique):
+            if sees(known.function.name):
+                return known
+        missing: list[int] = []
+        for id_ in self.uniques.noted_anywhere(unique, sees):
             job = self.jobs.get(id_)
-            if job is not None and job.unique == unique:
+            if job is not None and job.unique == unique and sees(job.function.name):
                 return job
             if job is None and id_ not in self._absent and id_ not in self.dead_visitors:
                 missing.append(id_)
@@ -353,8 +353,7 @@ class Index:
         """Of jobs that are not in memory, but for those that are being read just now; it may change meanwhile."""
         queues = (queue for function in list(self.functions.values()) for queue in function.queues)
         tails = (tail.ids() for queue in queues for tail in (queue.tail, queue.after) if tail)
-        others = (iter(list(ids)) for ids in (self.later, self._to_release))
-        for id_ in chain(chain.from_iterable(tails), chain.from_iterable(others)):
+        for id_ in chain(chain.from_iterable(tails), self.later.ids(), list(self._to_release)):
             if id_ not in self.jobs and id_ not in self.skipped:
                 yield id_
 
