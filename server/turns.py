@@ -7,7 +7,7 @@ would have the loop look for events twice as often.
 """
 
 import asyncio
-import sys
+import time
 from collections import deque
 from typing import Final, Protocol
 
@@ -17,9 +17,10 @@ FEW: Final = 32
 A_TURN: Final = 500
 SOME_BYTES: Final = 16 * 1024  # of a read that are looked at in one go: up to 1,365 packets, most often 150
 A_PACKET: Final = 128  # bytes, about, that a packet takes in memory while it waits
-# How long the database's thread waits for the interpreter, in seconds, before it is let in: less while somebody waits.
-# A turn takes less than the usual 5 ms, and whenever it ends, the thread's time begins anew: it would never be let in.
-LET_IN: Final = 0.0005
+# Seconds in which nothing is done, after each turn while somebody waits. The database's thread asks for the interpreter
+# once it has waited for 5 ms, and that time begins anew whenever the loop lets go of it for an instant: between turns
+# that are shorter the thread would never be let in, and nothing committed as long as a flood goes on.
+LET_IN: Final = 50e-6
 # Seconds before the next look where nobody who waits can take more.
 WAIT: Final = 0.02
 
@@ -44,7 +45,6 @@ class Turns:
         self._left = A_TURN
         self._scheduled: asyncio.Handle | None = None
         self._dozing = False  # nobody who waits could go on
-        self._usual = sys.getswitchinterval()
 
     @property
     def over(self) -> bool:
@@ -63,8 +63,6 @@ class Turns:
 
     def add(self, waiter: Waiter) -> None:
         """It is to go on in a later turn."""
-        if not self._waiters:
-            sys.setswitchinterval(LET_IN)
         self._waiters.append(waiter)
         self._schedule(0)
 
@@ -105,5 +103,5 @@ class Turns:
         finally:
             if self._waiters:
                 self._schedule(0 if served else WAIT)
-            else:
-                sys.setswitchinterval(self._usual)
+            if served:
+                time.sleep(LET_IN)
