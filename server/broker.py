@@ -115,7 +115,7 @@ class Broker:
         self.ids.advance(int(wall * 1000))
         index = self.index
         index.wall = max(index.wall, wall)
-        if index.later:
+        if index.later or index.to_release:
             self._came(index.release_due())
         if self.timeouts:
             for id_ in self.timeouts.take_due(now):
@@ -126,10 +126,12 @@ class Broker:
     @property
     def scheduled(self) -> bool:
         """Something is due at some time."""
-        return bool(self.timeouts or self.index.later or self.workforce.woken)
+        return bool(self.timeouts or self.index.later or self.index.to_release or self.workforce.woken)
 
     def next_deadline(self, now: float, wall: float) -> float:
         """Seconds until `tick` has something to do; infinity when nothing is scheduled."""
+        if self.index.releasable:
+            return 0.0
         monotonic = min(self.timeouts.next(), self.workforce.next_look())
         return max(0.0, min(self.index.later.next() - wall, monotonic - now))
 

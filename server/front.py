@@ -9,6 +9,7 @@ to who was read, and what wakes a worker, never wait.
 """
 
 import asyncio
+import logging
 import time
 from collections.abc import Sequence
 from typing import Final, Protocol
@@ -17,7 +18,6 @@ from gearmand_py.server.access import Access
 from gearmand_py.server.broker import Broker
 from gearmand_py.server.buffers import Backlogs, Incoming, Sender
 from gearmand_py.server.codec import Packet
-from gearmand_py.server.complaints import Complaints
 from gearmand_py.server.dispatch import Dispatch, keys_in
 from gearmand_py.server.door import Door
 from gearmand_py.server.guard import Guard
@@ -26,9 +26,12 @@ from gearmand_py.server.journal import Journal
 from gearmand_py.server.limits import Limits
 from gearmand_py.server.loader import Loader
 from gearmand_py.server.peers import Peer
+from gearmand_py.server.seldom import Seldom
 from gearmand_py.server.streaming import Streaming
 from gearmand_py.server.turns import FEW, Turns
 from gearmand_py.storage.base import Storage
+
+log = logging.getLogger(__name__)
 
 # A turn of the loop with fewer reads is a quiet one, and ends the gathering; so do this many busy ones, well under a
 # millisecond of them (docs/benchmarks.md).
@@ -114,8 +117,8 @@ class Front:
         self.incoming: Incoming[Link] = Incoming(self.limits.buffers)
         self.unread: Backlogs[Link] = Backlogs(self.limits.buffers, lambda client: client.unread)
         self.unhandled: Backlogs[Link] = Backlogs(self.limits.buffers, lambda client: client.unhandled)
-        self.complaints = Complaints(self._loop.time)
         self.turns = Turns(self._loop)
+        self._warnings = Seldom(log)
         self._watching: asyncio.TimerHandle | None = None
 
     # ---- an event
@@ -258,8 +261,7 @@ class Front:
 
     def complain(self, peer: Peer, option: str, what: str) -> None:
         """Tell the operator what came of a limit, and which option it is."""
-        self.complaints.say(option, f"connection from {peer.address} {what} ({option})")
-        self.watch()
+        self._warnings.warn(f"{peer.address} {option}", "connection from %s %s (%s)", peer.address, what, option)
 
     def drop(self, guest: Guest, option: str, why: str) -> None:
         """End a connection at once."""
@@ -268,7 +270,7 @@ class Front:
 
     def watch(self) -> None:
         """Look after those whose time runs, if there are any."""
-        if self._watching is None and (self.door.watching or self.incoming.crowded or self.complaints.waiting):
+        if self._watching is None and (self.door.watching or self.incoming.crowded):
             self._watching = self._loop.call_later(LOOK_EVERY, self._look)
 
     def _look(self) -> None:
@@ -277,7 +279,6 @@ class Front:
             self.drop(client, "--first-packet-timeout", "has sent no packet in time")
         for client in self.incoming.look():
             self.drop(client, "--max-buffers", "sent too little of a large packet while others waited to send theirs")
-        self.complaints.catch_up()
         self.watch()
 
     # ---- the end
@@ -302,11 +303,14 @@ class Front:
 class Departure:
     """The jobs that a connection has left, some of them each turn."""
 
-    can_go_on = True
-
     def __init__(self, front: Front, peer: Peer) -> None:
         self._front = front
         self._peer = peer
+
+    @property
+    def can_go_on(self) -> bool:
+        """The batch has room: a row is changed for each background job that goes back."""
+        return not self._front.journal.full
 
     def go_on(self) -> bool:
         """Some; are there more?"""

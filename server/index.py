@@ -108,7 +108,7 @@ class Index:
         self._filling: dict[JobQueue, None] = {}  # these, and those that are being filled
         self._to_return: deque[Job] = deque()
         self._returning: set[int] = set()
-        self._to_release: deque[int] = deque()
+        self.to_release: deque[int] = deque()
         self._due: set[int] = set()
         self._releasing = False  # jobs that are due are being read: those after them wait
         # given up while their ids were still in their places
@@ -353,7 +353,7 @@ class Index:
         """Of jobs that are not in memory, but for those that are being read just now; it may change meanwhile."""
         queues = (queue for function in list(self.functions.values()) for queue in function.queues)
         tails = (tail.ids() for queue in queues for tail in (queue.tail, queue.after) if tail)
-        for id_ in chain(chain.from_iterable(tails), self.later.ids(), list(self._to_release)):
+        for id_ in chain(chain.from_iterable(tails), self.later.ids(), list(self.to_release)):
             if id_ not in self.jobs and id_ not in self.skipped:
                 yield id_
 
@@ -380,18 +380,25 @@ class Index:
     @property
     def wanting(self) -> bool:
         """There is something to read."""
-        return bool(self.hungry or self._to_return or (self._to_release and not self._releasing))
+        return bool(self.hungry or self._to_return or (self.to_release and not self._releasing))
 
     def release_due(self) -> dict[JobQueue, int]:
         """Queue jobs whose time has come, or have them read first; how many of which queues can be handed out now?"""
         if self.later.next() <= self.wall:
             due = self.later.take_due(self.wall, self.sizes.page)
             self._due.update(due)
-            self._to_release.extend(due)
+            self.to_release.extend(due)
         ready: dict[JobQueue, int] = {}
-        while self._to_release and not (self._releasing or self._is_to_be_read(self._to_release[0])):
-            self._arrive_due(self._to_release.popleft(), {}, ready, [])
+        for _ in range(self.sizes.page):  # of a million that are due at midnight
+            if not self.releasable:
+                break
+            self._arrive_due(self.to_release.popleft(), {}, ready, [])
         return ready
+
+    @property
+    def releasable(self) -> bool:
+        """The next job that is due is in memory, and those before it are in their queues."""
+        return bool(self.to_release) and not (self._releasing or self._is_to_be_read(self.to_release[0]))
 
     @property
     def unsettled(self) -> bool:
@@ -406,10 +413,10 @@ class Index:
         if self._to_return:
             fetch.returning.append(self._to_return.popleft())
             fetch.ids = [job.id for job in fetch.returning]
-        elif self._to_release and not self._releasing:
+        elif self.to_release and not self._releasing:
             self._releasing = True
-            most = min(self.sizes.tight_page, self._careful, len(self._to_release))  # their sizes are not known
-            fetch.due = [self._to_release.popleft() for _ in range(most)]
+            most = min(self.sizes.tight_page, self._careful, len(self.to_release))  # their sizes are not known
+            fetch.due = [self.to_release.popleft() for _ in range(most)]
             fetch.ids = [id_ for id_ in fetch.due if self._is_to_be_read(id_)]
         else:
             self._take_pages(fetch)
@@ -452,7 +459,7 @@ class Index:
         self._to_return.extend(fetch.returning)
         if fetch.due:
             self._releasing = False
-            self._to_release.extendleft(reversed(fetch.due))
+            self.to_release.extendleft(reversed(fetch.due))
 
     def arrived(self, fetch: Fetch, records: Iterable[JobRecord]) -> tuple[dict[JobQueue, int], list[Job]]:
         """Take in what was read: how many jobs of which queues can be handed out now; and jobs without a row.
