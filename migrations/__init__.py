@@ -29,7 +29,7 @@ from gearmand_py.storage.schema import DEFAULT, Tables
 
 __all__ = ["HEAD", "REVISIONS", "SchemaState", "SchemaUnknown", "sql", "state", "upgrade"]
 
-REVISIONS: Final = ("0001", "0002")
+REVISIONS: Final = ("0001", "0002", "0003")
 HEAD: Final = REVISIONS[-1]
 
 # The table as revision 0001 left it: what it takes to adopt one that has lost its version.
@@ -59,7 +59,7 @@ async def state(connection: AsyncConnection, tables: Tables = DEFAULT) -> Schema
     A `gearman_job` without a version is what a restored backup of that table alone, or a first migration cut short,
     leaves behind. With the columns and key of revision 0001 it is OLD, and `upgrade` adopts it with the jobs in it.
 
-    Raises SchemaUnknown when the table is another, or is gone while its version is there; StorageError when the
+    Raises SchemaUnknown when the table is another, or one is gone while the version is there; StorageError when the
     database cannot be read.
     """
     with _plain_errors("cannot read the schema"):
@@ -114,7 +114,14 @@ def _state(connection: Connection, tables: Tables) -> SchemaState:
             f" table {tables.job_name}: restore it from a backup, or drop {tables.version_name} to start with an empty"
             " queue"
         )
-    return SchemaState.CURRENT if revisions == {HEAD} else SchemaState.OLD
+    if revisions != {HEAD}:
+        return SchemaState.OLD
+    if not _has(connection, tables.node_name, tables.schema):
+        raise SchemaUnknown(
+            f"{tables.version_name} says the schema is at revision {HEAD}, but there is no table {tables.node_name}:"
+            f" restore it from a backup, or drop {tables.version_name} and run gearmand-py migrate, which makes it anew"
+        )
+    return SchemaState.CURRENT
 
 
 def _revisions(connection: Connection, tables: Tables) -> set[str]:

@@ -146,6 +146,8 @@ async def start(settings: Settings, storage: ServerStorage, doors: Doors, orders
         verbose=settings.verbose,
         shut_down=orders.shut_down if settings.allow_shutdown else None,
     )
+    if isinstance(storage, SqlStorage):
+        broker.ids.go_on(await storage.ids_below(settings.node))
     front = Front(
         Guard(broker, admin, doors.access, Denials()) if doors.access else Dispatch(broker, admin),
         storage,

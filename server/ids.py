@@ -2,6 +2,10 @@
 
 An id is 42 bits of milliseconds since 2024, 10 bits of node and 11 bits of sequence (storage/base.py). A handle is
 `H:<host name>:<id>`; it is looked up by its id alone, so it outlives a restart and a change of host name.
+
+No id is given twice, not even that of a finished job, whose row is gone, by a server that was restarted when the clock
+was set back. The database has a bound, and all ids below it count as given: a start goes on there. No row is stored
+whose id is not below it; it is raised in the row's own transaction, by so much that this is seldom.
 """
 
 from typing import Final
@@ -11,15 +15,21 @@ from gearmand_py.storage.base import ID_NODE_SHIFT, ID_TIME_SHIFT, id_floor
 SEQUENCE_MASK: Final = (1 << ID_NODE_SHIFT) - 1
 # libgearman keeps a handle in 64 bytes with its terminator; 20 of them are for the number and its colon.
 MAX_PREFIX: Final = 43
+# The bound is ahead of the clock by this: a statement each ten seconds.
+AHEAD: Final = 10_000  # milliseconds
+# Where ids are ahead of the clock themselves, after a restart, it is two million of them: restarts one after the other
+# do not take ids further and further from the time at which they were given.
+LEAST_AHEAD: Final = 1_000
 
 
 class Ids:
     """Gives ids that only grow, whatever the clock does."""
 
-    __slots__ = ("_next", "_node")
+    __slots__ = ("_bound", "_next", "_node")
 
     def __init__(self, node: int) -> None:
         self._node = node
+        self._bound = 0  # as it is in the database
         self._next = (node << ID_NODE_SHIFT) + 1  # 0 is no id: `load` asks for what is above one
 
     def advance(self, milliseconds: int) -> None:
@@ -30,6 +40,24 @@ class Ids:
         """Never give an id at or below one that is already in the table."""
         if highest >= self._next:
             self._next = ((highest >> ID_TIME_SHIFT) + 1 << ID_TIME_SHIFT) | self._node << ID_NODE_SHIFT
+
+    def go_on(self, bound: int) -> None:
+        """All below what the database has as the bound may have been given before."""
+        self._bound = bound
+        self._next = max(self._next, bound)
+
+    def to_reserve(self, milliseconds: int, least: int = LEAST_AHEAD) -> int:
+        """The bound that rows with the ids given so far need in the database, 0 where the one that is there will do.
+
+        `milliseconds` is the wall clock, `least` how far at least the bound is to be ahead of the ids.
+        """
+        if self._next <= self._bound:
+            return 0
+        return max(self._next + (least << ID_TIME_SHIFT), id_floor(milliseconds + AHEAD, self._node))
+
+    def reserved(self, bound: int) -> None:
+        """The database has it now."""
+        self._bound = max(self._bound, bound)
 
     def may_have_given(self, id_: int) -> bool:
         """Whether it can be the id of a job of ours."""

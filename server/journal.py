@@ -12,6 +12,8 @@ their own if they can, else with the next batch. Every later batch is a fresh tr
 `RowRefused` is one row's own fault: the batch is halved until that row stands alone. Only its submitters are told.
 
 `StorageInUse` ends the journal, and with it the server: another one has taken the queue.
+
+Rows whose ids are not below the bound that the database has for them take a higher one along (ids.py).
 """
 
 import asyncio
@@ -241,6 +243,8 @@ class Journal:
         if self._gave_up and changes.deletes and (error := await self._attempt(changes._replace(inserts=()))):
             error.unknown_outcome = False
             return error
+        if changes.inserts and (bound := self._broker.ids.to_reserve(int(self._broker.wall * 1000))):
+            changes = changes._replace(ids_below=bound)
         error = await self._attempt(changes)
         if isinstance(error, RowRefused):
             error = await self._sift(changes)
@@ -301,6 +305,7 @@ class Journal:
             failure = StorageUnavailable(f"internal error: {error!r}")
             self._outage.failed(failure, changes)
             return failure
+        self._broker.ids.reserved(changes.ids_below)
         if self._outage.succeeded(changes):
             self._backoff = 0.0
             self._gave_up = False

@@ -110,7 +110,9 @@ class Update(NamedTuple):
 
 
 class Changes(NamedTuple):
-    """One transaction: deletes first, then updates, then inserts, and then `also`, statements that bind nothing.
+    """One transaction: deletes first, then updates, then inserts, and `also`, statements that bind nothing.
+
+    `ids_below`: from now on ids of its node (an id has it in it) below this may have been given; 0 leaves it as it is.
 
     Safe to repeat after an unknown outcome: a delete or update of a row that is gone and an insert of an id that is
     there change nothing.
@@ -120,6 +122,7 @@ class Changes(NamedTuple):
     updates: Sequence[Update]
     inserts: Sequence[JobRecord]
     also: Sequence[str] = ()
+    ids_below: int = 0
 
 
 class Storage(Protocol):
@@ -182,6 +185,11 @@ class Reader(Protocol):
 
     async def close(self) -> None:
         """Disconnect. Safe to call twice. Comes before the storage's own, which has SQLite clear its log away."""
+
+
+def node_of(id_: int) -> int:
+    """Which node has given an id."""
+    return id_ >> ID_NODE_SHIFT & MAX_NODE
 
 
 def id_floor(milliseconds: int, node: int) -> int:

@@ -74,12 +74,17 @@ class Imports:
         statement = update(self._table).where(self._table.c.id == values["id"]) if again else insert(self._table)
         await self._storage.change(statement.values(values))
 
-    async def commit(self, record: ImportRecord, tally: Tally, jobs: Sequence[JobRecord]) -> None:
-        """Store jobs, and that the source of this record is done so far. Raises StorageError."""
+    async def commit(
+        self, record: ImportRecord, tally: Tally, jobs: Sequence[JobRecord] = (), ids_below: int = 0
+    ) -> None:
+        """Store jobs, and that the source of this record is done so far. Raises StorageError.
+
+        `ids_below` is that of Changes.
+        """
         numbers = {**tally._asdict(), "source_rows": record.source_rows, "finished_at": record.finished_at}
         settings = ", ".join(f"{name} = {value}" for name, value in numbers.items())
         await self._storage.commit(
-            Changes((), (), jobs, (f"UPDATE {self._name} SET {settings} WHERE id = {record.id}",))
+            Changes((), (), jobs, (f"UPDATE {self._name} SET {settings} WHERE id = {record.id}",), ids_below)
         )
 
 

@@ -100,6 +100,7 @@ class MysqlStorage(NetworkedStorage):
     """A queue in a database of a MySQL or MariaDB server."""
 
     system = ""
+    if_there = "ON DUPLICATE KEY UPDATE"
 
     def __init__(self, url: URL, tables: Tables, **settings: Any) -> None:
         self._locks: dict[str, str] = {}

@@ -1,5 +1,5 @@
-"""The tables, whose names a prefix and a PostgreSQL schema may change: `gearman_job`, and `gearman_import`, which says
-how far each import has come and is no server's business.
+"""The tables, whose names a prefix and a PostgreSQL schema may change: `gearman_job`; `gearman_node`, which says how
+far each node's ids have come; and `gearman_import`, which says how far each import has come and is no server's business.
 
 This is the schema as it is now; `gearmand_py.migrations` has the way there, and a test holds the two equal. The view
 that shows the table to people is in `storage/view.py`.
@@ -32,6 +32,7 @@ from gearmand_py.storage.base import StorageError
 JOB_TABLE: Final = "gearman_job"
 JOB_VIEW: Final = "gearman_jobs"
 IMPORT_TABLE: Final = "gearman_import"
+NODE_TABLE: Final = "gearman_node"
 # Alembic's usual name would collide with the application whose database we may share.
 VERSION_TABLE: Final = "gearman_alembic_version"
 
@@ -93,12 +94,18 @@ class Tables:
         """The table of imports, without its schema."""
         return self.prefix + IMPORT_TABLE
 
+    @property
+    def node_name(self) -> str:
+        """The table of nodes, without its schema."""
+        return self.prefix + NODE_TABLE
+
     @cached_property
     def metadata(self) -> MetaData:
-        """Holds both tables."""
+        """Holds all tables."""
         metadata = MetaData(schema=self.schema, naming_convention=_NAMING)
         _job_table(self.job_name, metadata)
         _import_table(self.import_name, metadata)
+        _node_table(self.node_name, metadata)
         return metadata
 
     @cached_property
@@ -111,6 +118,11 @@ class Tables:
         """The table of imports."""
         return self._table(self.import_name)
 
+    @cached_property
+    def nodes(self) -> Table:
+        """The table of nodes."""
+        return self._table(self.node_name)
+
     def _table(self, name: str) -> Table:
         return self.metadata.tables[f"{self.schema}.{name}" if self.schema else name]
 
@@ -122,6 +134,7 @@ def _short_bytes(length: int) -> TypeEngine[bytes]:
 
 # On SQLite only a key of the exact type INTEGER is the rowid; BIGINT would add an index.
 _id = BigInteger().with_variant(Integer(), "sqlite")
+_number = SmallInteger().with_variant(Integer(), "sqlite")
 # MySQL's plain BLOB ends at 64 KiB.
 _payload = LargeBinary().with_variant(LONGBLOB(), "mysql", "mariadb")
 
@@ -163,6 +176,19 @@ def _import_table(name: str, metadata: MetaData) -> Table:
         Column("begun_at", BigInteger, nullable=False, comment="epoch seconds"),
         Column("finished_at", BigInteger, nullable=False, comment="epoch seconds, 0 not yet"),
         PrimaryKeyConstraint("id"),
+        mysql_engine="InnoDB",
+        mariadb_engine="InnoDB",
+    )
+
+
+def _node_table(name: str, metadata: MetaData) -> Table:
+    """The rows of finished jobs are gone: without this a clock that was ahead would have their ids given again."""
+    return Table(
+        name,
+        metadata,
+        Column("node", _number, autoincrement=False, comment="as in the table of jobs"),
+        Column("ids_below", BigInteger, nullable=False, comment="ids below this may have been given"),
+        PrimaryKeyConstraint("node"),
         mysql_engine="InnoDB",
         mariadb_engine="InnoDB",
     )

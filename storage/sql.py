@@ -11,7 +11,7 @@ from sqlalchemy.engine import URL
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from gearmand_py.storage.base import Changes, JobRecord, Reader, StorageError, Update
+from gearmand_py.storage.base import Changes, JobRecord, Reader, StorageError, Update, node_of
 from gearmand_py.storage.schema import Tables
 
 # The order of JobRecord, which a test holds equal to the table's.
@@ -44,12 +44,15 @@ class SqlStorage(ABC):
     embedded = False  # the database is ours alone, and so is its schema
     before_reading: TextClause | None = None  # said at the beginning of a transaction that reads
     node: int | None = None  # whose rows are ours; None: all that there are
+    if_there = "ON CONFLICT (node) DO UPDATE SET"  # what an INSERT does to a row of that key
 
     def __init__(self, url: URL, tables: Tables) -> None:
         self.url = url
         self.tables = tables
         self.engine: AsyncEngine = self.make_engine()
-        self.table = self.engine.dialect.identifier_preparer.format_table(tables.job)  # quoted, for our own SQL
+        quoted = self.engine.dialect.identifier_preparer.format_table  # for our own SQL
+        self.table = quoted(tables.job)
+        self._nodes = quoted(tables.nodes)
         self._connection: AsyncConnection | None = None
 
     @property
@@ -110,6 +113,17 @@ class SqlStorage(ABC):
             query = query.where(job.c.node == self.node)
         return [JobRecord(*row) for row in await self.read(query)]
 
+    async def ids_below(self, node: int) -> int:
+        """Ids of this node below this may have been given, whatever became of their rows. Raises StorageError."""
+        nodes = self.tables.nodes
+        found = await self.read(select(nodes.c.ids_below).where(nodes.c.node == node))
+        return int(found[0][0]) if found else 0
+
+    def _mark(self, bound: int) -> str:
+        """What makes `ids_below` so."""
+        into = f"INSERT INTO {self._nodes} (node, ids_below) VALUES ({node_of(bound)}, {bound})"
+        return f"{into} {self.if_there} ids_below = {bound}"
+
     async def read(self, query: Select[Any]) -> Sequence[Any]:
         """The rows of a query. Raises StorageError."""
         connection = await self.connection()
@@ -133,6 +147,8 @@ class SqlStorage(ABC):
 
     async def commit(self, changes: Changes) -> None:
         """Return once `changes` are on disk. Raises StorageError."""
+        if changes.ids_below:
+            changes = changes._replace(also=(*changes.also, self._mark(changes.ids_below)), ids_below=0)
         try:
             connection = await self.connection()
         except StorageError as error:

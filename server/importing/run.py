@@ -1,7 +1,8 @@
 """Takes over the queue of a C gearmand: judges its rows, numbers them, and stores them page by page.
 
-Ids are given in the source's order, above all that are in the queue, and below the clock wherever possible: imported
-jobs run after those that were there and before those that come later.
+Ids are given in the source's order, above all that were ever given, and below the clock wherever possible: imported
+jobs run after those that were there and before those that come later. As many as the source has rows are reserved with
+the first page, so a server that runs before an import goes on leaves them free.
 
 An import that was cut short goes on where it was. Its next run reads the source from its first row again, to see that
 it is the same one and which keys it has had, but writes no row that is done; see `storage/imports.py`.
@@ -23,6 +24,9 @@ from gearmand_py.storage.imports import ImportRecord, Imports, Tally, begun, hig
 from gearmand_py.storage.sql import SqlStorage
 
 PATIENCE: Final = 300.0  # seconds that a page may take: nobody waits for an answer
+# Reserved beyond what the source has rows: an interruption leaves some ids out, and a source may grow before the next
+# run: up to 20 million more rows find ids that nobody else can have been given.
+SPARE: Final = 10_000  # milliseconds
 
 DUPLICATE: Final = "an earlier row has the same function and unique key"
 PRESENT: Final = "a job with this function and unique key is in the queue already"
@@ -173,7 +177,9 @@ class Import:
         try:
             if self.imports and items:
                 unfinished = self.record._replace(finished_at=0)
-                await self.imports.commit(unfinished, tally, [item.job for item in items if item.job])
+                bound = self.ids.to_reserve(clock(), span(self.record.source_rows) + SPARE)
+                await self.imports.commit(unfinished, tally, [item.job for item in items if item.job], bound)
+                self.ids.reserved(bound)
         except RowRefused as error:
             await self._store_parts(items, str(error))
             return
@@ -193,7 +199,7 @@ class Import:
             return  # it was complete before
         self.record = self.record._replace(finished_at=int(time.time()))
         if self.imports:
-            await self.imports.commit(self.record, self.tally, ())
+            await self.imports.commit(self.record, self.tally)
 
     async def report(self) -> Report:
         """What came of it. Raises StorageError."""
@@ -259,14 +265,27 @@ async def take_up(imports: Imports, source: Source, rows: int, *, restart: bool)
 async def ids_for(storage: SqlStorage, node: int, record: ImportRecord) -> Ids:
     """Gives ids above all of the queue; to an import that goes on, those behind its earlier ones if they are free."""
     ids = Ids(node)
-    milliseconds = (record.source_rows >> ID_NODE_SHIFT) + 2  # in which so many ids lie
+    bound = await storage.ids_below(node)
     last = record.last_id
-    if last and not await highest_id(storage, node, (last + 1, last + (milliseconds << ID_TIME_SHIFT))):
+    end = last + (span(record.source_rows - record.rows_done) << ID_TIME_SHIFT)
+    if last and not await highest_id(storage, node, (last + 1, end)):
         ids.observe(last)
+        ids.reserved(bound)
     else:
+        ids.go_on(bound)
         ids.observe(await highest_id(storage, node))
-        ids.advance(time.time_ns() // 1_000_000 - milliseconds)
+        ids.advance(clock() - span(record.source_rows))
     return ids
+
+
+def clock() -> int:
+    """Milliseconds since 1970."""
+    return time.time_ns() // 1_000_000
+
+
+def span(rows: int) -> int:
+    """Milliseconds in which the ids of so many rows lie."""
+    return (rows >> ID_NODE_SHIFT) + 2
 
 
 def changed(record: ImportRecord, rows: int) -> SourceChanged:

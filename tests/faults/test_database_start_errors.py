@@ -243,10 +243,27 @@ def test_the_user_may_not_insert(server: DatabaseServer, start_server: StartServ
             with Process(submit) as refused:
                 assert refused.wait() != 0
             running.expect(rb"grant the user of --database what it needs")
-            server.execute(f"GRANT INSERT, UPDATE, DELETE ON gearman_job TO {user}", url.database)
+            for table in ("gearman_job", "gearman_node"):
+                server.execute(f"GRANT INSERT, UPDATE, DELETE ON {table} TO {user}", url.database)
             Process(submit).result()
             assert SECRET not in running.stderr
             running.kill()
+
+
+def test_the_user_may_not_use_the_table_that_a_migration_made(server: DatabaseServer) -> None:
+    """As after an upgrade whose migration was another user's."""
+    with database_in(server.kind) as url:
+        migrate(url)
+        with user_in(server, url, powerless=True) as user:
+            if server.kind == "postgresql":
+                server.execute(f"REVOKE SELECT ON gearman_node FROM {user}", url.database)
+            else:
+                server.execute(f"REVOKE SELECT ON {url.database}.* FROM {user}")
+                for table in ("gearman_job", "gearman_import", "gearman_alembic_version"):
+                    server.execute(f"GRANT SELECT ON {table} TO {user}", url.database)
+            said = complaint_of(start(text_of(url.set(username=user, password=SECRET))))
+    assert "gearman_node" in said
+    assert said.endswith(": grant the user of --database what it needs")
 
 
 # ---- parameters

@@ -15,6 +15,7 @@ from tests.conftest import StartServer
 from tests.databases.queues import Queue
 from tests.databases.selection import SELECTED, SERVERS
 from tests.databases.sources import shared_server
+from tests.faults.campaign.shim import Shim
 from tests.harness.server import HOST
 from tests.importing.imported import DONE, NOT_ALL, Job, has_table, jobs, run_import, words, work
 from tests.importing.legacy import Legacy, in_file, job, legacy
@@ -248,6 +249,35 @@ def test_behind_what_was_submitted_before_and_ahead_of_what_is_later(
         b"imported 2",
         b"after",
     ]
+
+
+def test_ids_of_finished_jobs_are_not_given_again(
+    gearmand_py: GearmandPy, start_server: StartServer, file_source: Legacy, queue: Queue, tmp_path: Path
+) -> None:
+    """A server gave them while the clock was an hour ahead; then it was put right. So is it after the import."""
+    file_source.make(job(b"1"), job(b"2"))
+    with Shim(tmp_path, tmp_path / "no database") as shim:
+        shim.shift_clock(3600)
+        server = start_server(database=queue.url, environment=shim.environment)
+        submit(server.port, b"u", b"ahead")
+        ids = all_ids(queue)
+        assert len(work(server.port, b"f")) == 1
+        assert server.stop() == 0
+        shim.shift_clock(0)
+        assert run_import(gearmand_py, file_source, queue).status == DONE
+        ids += all_ids(queue)
+        server.restart()
+        assert len(work(server.port, b"f")) == 2
+        assert server.stop() == 0
+        server.restart()
+        submit(server.port, b"u", b"right")
+        ids += all_ids(queue)
+    assert len(ids) == 4
+    assert ids == sorted(set(ids))
+
+
+def all_ids(queue: Queue) -> list[int]:
+    return [id_ for (id_,) in queue.query("SELECT id FROM gearman_job ORDER BY id")]
 
 
 def submit(port: int, unique: bytes, data: bytes) -> None:

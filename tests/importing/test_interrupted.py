@@ -14,6 +14,7 @@ from typing import Final
 
 import pytest
 
+from gearmand_py.server import packets
 from tests.command.running import GearmandPy
 from tests.conftest import StartServer
 from tests.databases.queues import Queue
@@ -185,6 +186,24 @@ def test_what_was_refused_before_stays_counted(gearmand_py: GearmandPy, file_sou
     assert ended.status == NOT_ALL
     assert f"{ROWS:,} rows read, {ROWS - 2:,} imported, 2 refused".encode() in ended.stdout
     assert ended.stderr.startswith(f"row {ROWS:,}, ")
+
+
+def test_ids_behind_those_of_an_import_that_was_cut_short_are_left_to_it(
+    gearmand_py: GearmandPy, start_server: StartServer, file_source: Legacy, queue: Queue
+) -> None:
+    """A server in between gives others, even if nothing of what it did is left in the table."""
+    fill(file_source)
+    cut_short(gearmand_py, file_source, queue)
+    server = start_server(database=queue.url)
+    work(server.port, b"f")
+    with server.connect() as client:
+        handle = client.ask(packets.SUBMIT_JOB_BG, b"f", b"", b"", answer=packets.JOB_CREATED)
+    assert len(work(server.port, b"f")) == 1
+    assert server.stop() == 0
+    assert queue.length == 0
+    assert run_import(gearmand_py, file_source, queue).status == DONE
+    (highest,) = queue.query("SELECT max(id) FROM gearman_job")[0]
+    assert highest < int(handle.rpartition(b":")[2])
 
 
 def test_ids_that_are_taken_by_then_are_left_alone(

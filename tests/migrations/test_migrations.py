@@ -22,7 +22,7 @@ from gearmand_py import migrations
 from gearmand_py.migrations import HEAD, REVISIONS, SchemaState, SchemaUnknown
 from gearmand_py.storage import view
 from gearmand_py.storage.base import SchemaTooNew, StorageError
-from gearmand_py.storage.schema import DEFAULT, JOB_TABLE, JOB_VIEW, VERSION_TABLE
+from gearmand_py.storage.schema import DEFAULT, JOB_TABLE, JOB_VIEW, NODE_TABLE, VERSION_TABLE
 from tests.migrations.conftest import MakeEngine
 from tests.migrations.databases import (
     COLUMNS,
@@ -78,6 +78,7 @@ STATEMENTS: Final = (
     "make the job table",
     "version",
     "make the import table",
+    "make the node table",
     "make the view",
 )
 SYNTAX_ERRORS: Final = {
@@ -257,6 +258,18 @@ class TestState:
         with pytest.raises(SchemaUnknown, match=f"there is a table {JOB_TABLE}, but no {VERSION_TABLE}"):
             await migrations.upgrade(engine)
         assert await catalogue(engine) == before
+
+    async def test_a_version_that_lost_its_node_table_is_refused(self, migrated: AsyncEngine) -> None:
+        """Without it ids might be given twice. The remedy that is told makes it anew, and keeps the jobs."""
+        await add_jobs(migrated, JOB)
+        before = await catalogue(migrated)
+        await execute(migrated, f"DROP TABLE {NODE_TABLE}")
+        with pytest.raises(SchemaUnknown, match=f"no table {NODE_TABLE}: .* or drop {VERSION_TABLE} and run"):
+            await migrations.upgrade(migrated)
+        await execute(migrated, f"DROP TABLE {VERSION_TABLE}")
+        assert await migrations.upgrade(migrated)
+        assert await catalogue(migrated) == before
+        assert await all_jobs(migrated) == [JOB]
 
     async def test_a_version_that_lost_its_job_table_is_refused(self, migrated: AsyncEngine) -> None:
         await execute(migrated, f"DROP VIEW {JOB_VIEW}", f"DROP TABLE {JOB_TABLE}")

@@ -26,7 +26,8 @@ class TestTables:
         )
         assert tables.job.fullname == "queues.mail_gearman_job"
         assert tables.imports.fullname == "queues.mail_gearman_import"
-        assert list(tables.metadata.tables.values()) == [tables.job, tables.imports]
+        assert tables.nodes.fullname == "queues.mail_gearman_node"
+        assert list(tables.metadata.tables.values()) == [tables.job, tables.imports, tables.nodes]
 
     def test_equal_by_names(self) -> None:
         assert Tables() == DEFAULT

@@ -24,7 +24,8 @@ async def make_storage(queue: StorageFactory) -> AsyncIterator[StorageFactory]:
     yield queue
     storage = queue()
     async with storage.engine.begin() as connection:
-        await connection.execute(delete(storage.tables.job))
+        for table in (storage.tables.job, storage.tables.nodes):
+            await connection.execute(delete(table))
     await storage.close()
 
 

@@ -6,7 +6,17 @@ from typing import Final
 
 import pytest
 
-from gearmand_py.storage.base import DEAD, MAX_NODE, Changes, JobRecord, RowRefused, StorageError, Update
+from gearmand_py.storage.base import (
+    DEAD,
+    ID_EPOCH_MS,
+    MAX_NODE,
+    Changes,
+    JobRecord,
+    RowRefused,
+    StorageError,
+    Update,
+    id_floor,
+)
 from gearmand_py.storage.sql import SqlStorage
 from tests.storage.databases import StorageFactory
 from tests.storage.records import NOTHING, apply, by_id, delete, everything, ids, insert, job, jobs, update
@@ -14,6 +24,7 @@ from tests.storage.records import NOTHING, apply, by_id, delete, everything, ids
 MAX_BIGINT: Final = 2**63 - 1
 MAX_SMALLINT: Final = 2**15 - 1
 TOO_LARGE_ID: Final = 2**63
+NOW: Final = ID_EPOCH_MS + 90_000_000_000
 
 # Batches as large as those on either side of what one statement takes, and one of many statements.
 BATCH_SIZES: Final = (1, 127, 128, 129, 511, 512, 513, 5000)
@@ -221,6 +232,41 @@ async def others(storage: SqlStorage) -> dict[int, int]:
         return await reader.others()
     finally:
         await reader.close()
+
+
+# ---- which ids may have been given
+
+
+async def test_which_ids_may_have_been_given_is_kept(make_storage: StorageFactory) -> None:
+    first, second = (id_floor(NOW + seconds, MAX_NODE) + 7 for seconds in (1, 2))
+    async with make_storage() as storage:
+        assert await storage.ids_below(MAX_NODE) == 0
+        await storage.commit(insert(job(1), job(2))._replace(ids_below=first))
+        assert await ids(storage) == [1, 2]
+    async with make_storage() as storage:
+        assert await storage.ids_below(MAX_NODE) == first
+        await storage.commit(delete(1, 2))
+        await storage.commit(NOTHING)
+        assert await storage.ids_below(MAX_NODE) == first
+        for _ in range(2):  # as after an unknown outcome
+            await storage.commit(insert(job(2), job(3))._replace(ids_below=second))
+        assert await storage.ids_below(MAX_NODE) == second
+        assert await ids(storage) == [2, 3]
+
+
+async def test_each_node_has_ids_of_its_own(storage: SqlStorage) -> None:
+    bounds = {node: id_floor(NOW, node) for node in (0, 1, MAX_NODE)}
+    for bound in bounds.values():
+        await storage.commit(NOTHING._replace(ids_below=bound))
+    assert {node: await storage.ids_below(node) for node in bounds} == bounds
+
+
+async def test_a_batch_that_fails_leaves_the_bound_as_it_was(storage: SqlStorage) -> None:
+    before = id_floor(NOW, 0)
+    await storage.commit(insert(job(1))._replace(ids_below=before))
+    with pytest.raises(RowRefused):
+        await storage.commit(insert(job(TOO_LARGE_ID))._replace(ids_below=before + 1))
+    assert await storage.ids_below(0) == before
 
 
 # ---- repeating a batch

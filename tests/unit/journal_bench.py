@@ -76,6 +76,7 @@ class MemoryStorage:
 
     def __init__(self) -> None:
         self.rows: dict[int, JobRecord] = {}
+        self.ids_below = 0
         self.attempts: list[Changes] = []
         self.times: list[float] = []
         self.looks = 0  # commits of nothing
@@ -124,6 +125,7 @@ class MemoryStorage:
                 self.rows[id_] = self.rows[id_]._replace(attempts=attempts, run_at=run_at)
         for record in changes.inserts:
             self.rows.setdefault(record.id, record)
+        self.ids_below = changes.ids_below or self.ids_below
 
     @property
     def stored(self) -> list[bytes]:
@@ -201,7 +203,9 @@ class Link(asyncio.Transport):
             if kind == packets.JOB_CREATED:
                 job = self.client.front.broker.find(body)
                 assert job or body in self._storage.done, "acknowledged and not there"
-                assert not (job and job.background) or job.id in self._storage.rows, "acknowledged before its commit"
+                if job and job.background:
+                    assert job.id in self._storage.rows, "acknowledged before its commit"
+                    assert job.id < self._storage.ids_below, "another start may give this id again"
             self.answers.append((packets.name(kind), body))
 
     def get_write_buffer_size(self) -> int:

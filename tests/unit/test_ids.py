@@ -4,15 +4,11 @@ from typing import Final
 
 import pytest
 
-from gearmand_py.server.ids import Ids, handle_prefix, id_of
-from gearmand_py.storage.base import ID_EPOCH_MS, ID_NODE_SHIFT, ID_TIME_SHIFT, MAX_NODE, id_floor
+from gearmand_py.server.ids import AHEAD, LEAST_AHEAD, Ids, handle_prefix, id_of
+from gearmand_py.storage.base import ID_EPOCH_MS, ID_NODE_SHIFT, ID_TIME_SHIFT, MAX_NODE, id_floor, node_of
 
 NOW: Final = ID_EPOCH_MS + 1_000_000
 A_MILLISECOND: Final = 1 << ID_NODE_SHIFT  # how many ids a node has in one
-
-
-def node_of(id_: int) -> int:
-    return id_ >> ID_NODE_SHIFT & MAX_NODE
 
 
 def milliseconds_of(id_: int) -> int:
@@ -117,6 +113,64 @@ def test_an_id_is_never_0_even_without_a_clock() -> None:
 
 def test_ids_fit_a_bigint_for_a_century() -> None:
     assert 0 < id_floor(ID_EPOCH_MS + 100 * 365 * 86_400_000, MAX_NODE) < 1 << 63
+
+
+# ---- the bound in the database
+
+
+def test_nothing_is_reserved_until_an_id_is_given() -> None:
+    ids = Ids(0)
+    ids.go_on(id_floor(NOW, 0))
+
+    assert ids.to_reserve(NOW) == 0
+
+
+@pytest.mark.parametrize("node", [0, 5, MAX_NODE])
+def test_ids_go_on_at_the_bound(node: int) -> None:
+    """Whatever the clock says: all below it may be the ids of finished jobs."""
+    ids = Ids(node)
+    ids.go_on(id_floor(NOW + 3_600_000, node) + 17)
+    ids.advance(NOW)
+
+    assert ids.take() == id_floor(NOW + 3_600_000, node) + 17
+
+
+@pytest.mark.parametrize("node", [0, 5, MAX_NODE])
+def test_a_bound_is_above_all_ids_given_and_an_id_of_its_node(node: int) -> None:
+    ids = Ids(node)
+    ids.advance(NOW)
+    taken = [ids.take() for _ in range(3 * A_MILLISECOND)]
+    bound = ids.to_reserve(NOW)
+
+    assert bound > taken[-1]
+    assert node_of(bound) == node
+
+
+def test_a_bound_does_for_ten_seconds() -> None:
+    ids = Ids(0)
+    ids.advance(NOW)
+    ids.take()
+    bound = ids.to_reserve(NOW)
+    assert ids.to_reserve(NOW) == bound  # that it is there is not known before it was said
+    ids.reserved(bound)
+    ids.advance(NOW + AHEAD - 1)
+    ids.take()
+    assert ids.to_reserve(NOW + AHEAD - 1) == 0
+    ids.advance(NOW + AHEAD)
+    ids.take()
+    assert ids.to_reserve(NOW + AHEAD) > bound
+
+
+def test_restarts_one_after_the_other_do_not_run_away_from_the_clock() -> None:
+    bound = 0
+    for restart in range(100):
+        ids = Ids(0)
+        ids.go_on(bound)
+        ids.advance(NOW + restart * LEAST_AHEAD)
+        assert ids.take() >= bound
+        bound = ids.to_reserve(NOW + restart * LEAST_AHEAD)
+
+    assert milliseconds_of(bound) <= NOW + 100 * LEAST_AHEAD + AHEAD
 
 
 # ---- handles
