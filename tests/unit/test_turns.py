@@ -4,7 +4,8 @@ import asyncio
 import sys
 from collections.abc import Callable
 
-from gearmand_py.server.turns import A_TURN, LET_IN, Turns
+from gearmand_py.server.sharing import LET_IN, Sharing
+from gearmand_py.server.turns import A_TURN, Turns
 
 
 class Waiter:
@@ -34,7 +35,7 @@ async def until(done: Callable[[], bool]) -> int:
 
 
 async def test_a_turn_takes_so_much_and_what_begins_within_it_is_done_whole() -> None:
-    turns = Turns(asyncio.get_running_loop())
+    turns = Turns(asyncio.get_running_loop(), Sharing())
     assert turns.take(A_TURN - 1) == A_TURN - 1
     assert turns.take(100) == 100
     assert turns.over
@@ -45,7 +46,7 @@ async def test_a_turn_takes_so_much_and_what_begins_within_it_is_done_whole() ->
 
 async def test_what_is_left_of_a_turn_is_not_renewed_before_it_is_used_up() -> None:
     loop = asyncio.get_running_loop()
-    turns = Turns(loop)
+    turns = Turns(loop, Sharing())
     turns.take(A_TURN - 1)
     await asyncio.sleep(0)
     assert turns.take(1) == 1
@@ -53,7 +54,7 @@ async def test_what_is_left_of_a_turn_is_not_renewed_before_it_is_used_up() -> N
 
 
 async def test_those_who_wait_take_turns() -> None:
-    turns, log = Turns(asyncio.get_running_loop()), list[str]()
+    turns, log = Turns(asyncio.get_running_loop(), Sharing()), list[str]()
     waiters = [Waiter(turns, 2 * A_TURN, A_TURN, log, name) for name in "ab"]
     for waiter in waiters:
         turns.add(waiter)
@@ -62,7 +63,7 @@ async def test_those_who_wait_take_turns() -> None:
 
 
 async def test_who_cannot_go_on_keeps_nobody_else_from_it() -> None:
-    turns, log = Turns(asyncio.get_running_loop()), list[str]()
+    turns, log = Turns(asyncio.get_running_loop(), Sharing()), list[str]()
     stuck, other = (Waiter(turns, A_TURN, A_TURN, log, name) for name in ("stuck", "other"))
     stuck.can_go_on = False
     turns.add(stuck)
@@ -76,7 +77,7 @@ async def test_who_cannot_go_on_keeps_nobody_else_from_it() -> None:
 
 async def test_the_thread_of_the_database_is_let_in_sooner_while_somebody_waits() -> None:
     usual = sys.getswitchinterval()
-    turns = Turns(asyncio.get_running_loop())
+    turns = Turns(asyncio.get_running_loop(), Sharing())
     waiter = Waiter(turns, 3 * A_TURN, A_TURN, [], "a")
     turns.add(waiter)
     seen = list[float]()
@@ -87,4 +88,15 @@ async def test_the_thread_of_the_database_is_let_in_sooner_while_somebody_waits(
 
     await until(look)
     assert all(abs(each - LET_IN) < 1e-6 for each in seen[:-1])
+    assert sys.getswitchinterval() == usual
+
+
+def test_as_long_as_there_is_a_reason() -> None:
+    usual, sharing = sys.getswitchinterval(), Sharing()
+    sharing.hurry("a")
+    sharing.hurry("b")
+    sharing.relax("a")
+    assert abs(sys.getswitchinterval() - LET_IN) < 1e-6
+    sharing.relax("b")
+    sharing.relax("b")
     assert sys.getswitchinterval() == usual
