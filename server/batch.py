@@ -31,11 +31,6 @@ class Batch:
         """Nothing to write and nobody waits."""
         return not (self.inserts or self.deletes or self.updates or self.adopted or self.waiters)
 
-    @property
-    def rows(self) -> int:
-        """How many it adds or changes."""
-        return len(self.inserts) + len(self.adopted) + len(self.updates)
-
     def changes(self, node: int) -> Changes:
         """What the storage is asked to commit."""
         rows = [job.record(node) for job in self.inserts]

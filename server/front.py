@@ -27,7 +27,6 @@ from gearmand_py.server.limits import Limits
 from gearmand_py.server.loader import Loader
 from gearmand_py.server.peers import Peer
 from gearmand_py.server.seldom import Seldom
-from gearmand_py.server.sharing import Sharing
 from gearmand_py.server.streaming import Streaming
 from gearmand_py.server.turns import FEW, Turns
 from gearmand_py.storage.base import Storage
@@ -100,14 +99,8 @@ class Front:
         self.unexpected = dispatch.unexpected
         self.max_packet = max_packet
         self.exceptions = exceptions  # sent to clients that have not asked for them, too
-        sharing = Sharing()
         self.journal = Journal(
-            storage,
-            self.broker,
-            taken=self.resume_submitters,
-            settled=self.settled,
-            timeout=storage_timeout,
-            sharing=sharing,
+            storage, self.broker, taken=self.resume_submitters, settled=self.settled, timeout=storage_timeout
         )
         self.patience = max(storage_timeout, SHORTEST_PATIENCE)
         self.loader: Loader | None = None  # reads rows, where there is a table
@@ -124,7 +117,7 @@ class Front:
         self.incoming: Incoming[Link] = Incoming(self.limits.buffers)
         self.unread: Backlogs[Link] = Backlogs(self.limits.buffers, lambda client: client.unread)
         self.unhandled: Backlogs[Link] = Backlogs(self.limits.buffers, lambda client: client.unhandled)
-        self.turns = Turns(self._loop, sharing)
+        self.turns = Turns(self._loop)
         self._warnings = Seldom(log)
         self._watching: asyncio.TimerHandle | None = None
 

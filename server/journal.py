@@ -23,7 +23,6 @@ from typing import Final
 
 from gearmand_py.server.batch import Batch
 from gearmand_py.server.broker import Broker
-from gearmand_py.server.sharing import Sharing
 from gearmand_py.storage.base import (
     Changes,
     JobRecord,
@@ -133,10 +132,8 @@ class Journal:
         taken: Callable[[], None],
         settled: Callable[[], None],
         timeout: float,
-        sharing: Sharing,
     ) -> None:
         self._storage = storage
-        self._sharing = sharing
         self._broker = broker
         self._on_taken = taken
         self._on_settled = settled
@@ -158,7 +155,10 @@ class Journal:
     def full(self) -> bool:
         """What waits is over its high mark."""
         batch = self._broker.batch
-        return batch.rows + self._rows >= self._pace.most or batch.data_bytes + self._bytes >= HIGH_BYTES
+        return (
+            len(batch.inserts) + len(batch.adopted) + len(batch.updates) + self._rows >= self._pace.most
+            or batch.data_bytes + self._bytes >= HIGH_BYTES
+        )
 
     def wake(self) -> None:
         """Somebody waits for the open batch."""
@@ -203,8 +203,6 @@ class Journal:
         self._take()
         self._on_taken()
         began = self._loop.time()
-        if self._taken[0].batch.rows >= LEAST_ROWS:
-            self._sharing.hurry("large batch")
         while error := await self._commit():
             await self._give_up(error)
             self._on_settled()
@@ -214,10 +212,10 @@ class Journal:
             self._take()
             self._count()
             began = self._loop.time()
-        self._sharing.relax("large batch")
         self._rows = self._bytes = 0
         if len(self._taken) == 1:
-            self._pace.note(self._taken[0].batch.rows, self._loop.time() - began)
+            batch = self._taken[0].batch
+            self._pace.note(len(batch.inserts) + len(batch.updates), self._loop.time() - began)
         for taken in self._taken:
             self._broker.committed(taken.batch)
         self._taken.clear()
@@ -229,7 +227,7 @@ class Journal:
     def _count(self) -> None:
         """What waits for the storage counts for the high mark."""
         batches = [taken.batch for taken in self._taken]
-        self._rows = sum(batch.rows for batch in batches)
+        self._rows = sum(len(batch.inserts) + len(batch.adopted) + len(batch.updates) for batch in batches)
         self._bytes = sum(batch.data_bytes for batch in batches)
         if not self.full:
             self._on_taken()

@@ -4,8 +4,7 @@ import asyncio
 import sys
 from collections.abc import Callable
 
-from gearmand_py.server.sharing import LET_IN, Sharing
-from gearmand_py.server.turns import A_TURN, Turns
+from gearmand_py.server.turns import A_TURN, LET_IN, Turns
 
 
 class Waiter:
@@ -35,7 +34,7 @@ async def until(done: Callable[[], bool]) -> int:
 
 
 async def test_a_turn_takes_so_much_and_what_begins_within_it_is_done_whole() -> None:
-    turns = Turns(asyncio.get_running_loop(), Sharing())
+    turns = Turns(asyncio.get_running_loop())
     assert turns.take(A_TURN - 1) == A_TURN - 1
     assert turns.take(100) == 100
     assert turns.over
@@ -46,7 +45,7 @@ async def test_a_turn_takes_so_much_and_what_begins_within_it_is_done_whole() ->
 
 async def test_what_is_left_of_a_turn_is_not_renewed_before_it_is_used_up() -> None:
     loop = asyncio.get_running_loop()
-    turns = Turns(loop, Sharing())
+    turns = Turns(loop)
     turns.take(A_TURN - 1)
     await asyncio.sleep(0)
     assert turns.take(1) == 1
@@ -54,7 +53,7 @@ async def test_what_is_left_of_a_turn_is_not_renewed_before_it_is_used_up() -> N
 
 
 async def test_those_who_wait_take_turns() -> None:
-    turns, log = Turns(asyncio.get_running_loop(), Sharing()), list[str]()
+    turns, log = Turns(asyncio.get_running_loop()), list[str]()
     waiters = [Waiter(turns, 2 * A_TURN, A_TURN, log, name) for name in "ab"]
     for waiter in waiters:
         turns.add(waiter)
@@ -63,7 +62,7 @@ async def test_those_who_wait_take_turns() -> None:
 
 
 async def test_who_cannot_go_on_keeps_nobody_else_from_it() -> None:
-    turns, log = Turns(asyncio.get_running_loop(), Sharing()), list[str]()
+    turns, log = Turns(asyncio.get_running_loop()), list[str]()
     stuck, other = (Waiter(turns, A_TURN, A_TURN, log, name) for name in ("stuck", "other"))
     stuck.can_go_on = False
     turns.add(stuck)
@@ -77,7 +76,7 @@ async def test_who_cannot_go_on_keeps_nobody_else_from_it() -> None:
 
 async def test_the_thread_of_the_database_is_let_in_sooner_while_somebody_waits() -> None:
     usual = sys.getswitchinterval()
-    turns = Turns(asyncio.get_running_loop(), Sharing())
+    turns = Turns(asyncio.get_running_loop())
     waiter = Waiter(turns, 3 * A_TURN, A_TURN, [], "a")
     turns.add(waiter)
     seen = list[float]()
@@ -88,15 +87,4 @@ async def test_the_thread_of_the_database_is_let_in_sooner_while_somebody_waits(
 
     await until(look)
     assert all(abs(each - LET_IN) < 1e-6 for each in seen[:-1])
-    assert sys.getswitchinterval() == usual
-
-
-def test_as_long_as_there_is_a_reason() -> None:
-    usual, sharing = sys.getswitchinterval(), Sharing()
-    sharing.hurry("a")
-    sharing.hurry("b")
-    sharing.relax("a")
-    assert abs(sys.getswitchinterval() - LET_IN) < 1e-6
-    sharing.relax("b")
-    sharing.relax("b")
     assert sys.getswitchinterval() == usual
