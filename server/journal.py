@@ -54,6 +54,7 @@ HIGH_BYTES: Final = 32 * 1024 * 1024
 # are written in this time, in seconds, but no fewer than make good use of a sync.
 WRITING: Final = 0.06
 LEAST_ROWS: Final = 1000
+FIRST_ROWS: Final = 2000  # before it is known how long they take; the next batch but one may be the largest
 SMALL: Final = 100  # rows, of a batch that takes as long as none
 
 
@@ -106,7 +107,7 @@ class Pace:
     """How many rows may gather while a batch is committed, by how long the last ones took."""
 
     def __init__(self) -> None:
-        self.most = HIGH_ROWS
+        self.most = FIRST_ROWS
         self._small = 0.0  # seconds that a small batch takes: more rows do not make it longer by that
 
     def note(self, rows: int, seconds: float) -> None:
