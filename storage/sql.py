@@ -1,7 +1,8 @@
 """What all SQL databases share: the engine, one held connection, and loading rows by primary key."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from types import TracebackType
 from typing import Any, Final, Self
@@ -27,12 +28,18 @@ def statements(table: str, changes: Changes) -> list[str]:
         f"DELETE FROM {table} WHERE id IN ({','.join(map(str, ids[at : at + IDS_PER_STATEMENT]))})"
         for at in range(0, len(ids), IDS_PER_STATEMENT)
     ]
-    return [*script, *(update_statement(table, update) for update in changes.updates), *changes.also]
+    return [*script, *updates_in(table, changes.updates), *changes.also]
 
 
-def update_statement(table: str, update: Update) -> str:
-    """One row's new state."""
-    return f"UPDATE {table} SET attempts = {update.attempts}, run_at = {update.run_at} WHERE id = {update.id}"
+def updates_in(table: str, updates: Iterable[Update]) -> Iterator[str]:
+    """Rows with the same new state by one statement: a worker with 10,000 jobs that goes leaves them all alike."""
+    alike = defaultdict[tuple[int, int], list[int]](list)
+    for id_, attempts, run_at in {update.id: update for update in updates}.values():  # the last of a row holds
+        alike[attempts, run_at].append(id_)
+    for (attempts, run_at), ids in alike.items():
+        for at in range(0, len(ids), IDS_PER_STATEMENT):
+            which = ",".join(map(str, ids[at : at + IDS_PER_STATEMENT]))
+            yield f"UPDATE {table} SET attempts = {attempts}, run_at = {run_at} WHERE id IN ({which})"
 
 
 class SqlStorage(ABC):

@@ -19,7 +19,7 @@ from gearmand_py.storage.lockfile import LockFile, remedy
 from gearmand_py.storage.reading.sqlite import SqliteReader
 from gearmand_py.storage.reserve import Reserve
 from gearmand_py.storage.schema import Tables
-from gearmand_py.storage.sql import COLUMNS, SqlStorage
+from gearmand_py.storage.sql import COLUMNS, SqlStorage, updates_in
 from gearmand_py.storage.upkeep import BUSY_SECONDS, CAN_BE_CUT, IDLE_SECONDS, LONGEST_LOG, Upkeep
 
 # A statement of this many rows takes and gives back the interpreter lock once; more rows a statement gain nothing
@@ -70,7 +70,6 @@ class SqliteStorage(SqlStorage):
         super().__init__(url.set(drivername="sqlite+aiosqlite", database=str(self.path)), tables)
         self._insert = f"INSERT OR IGNORE INTO {self.table} ({','.join(COLUMNS)}) VALUES "
         self._delete = f"DELETE FROM {self.table} WHERE id IN "
-        self._update = f"UPDATE {self.table} SET attempts = ?2, run_at = ?3 WHERE id = ?1"
 
     @property
     def description(self) -> str:
@@ -199,8 +198,8 @@ class SqliteStorage(SqlStorage):
             database.execute("BEGIN IMMEDIATE")
             for ids in chunks(changes.deletes, IDS_PER_STATEMENT):
                 database.execute(f"{self._delete}({','.join('?' * len(ids))})", ids)
-            if changes.updates:
-                database.executemany(self._update, changes.updates)
+            for statement in updates_in(self.table, changes.updates):
+                database.execute(statement)
             for rows in chunks([row for row in changes.inserts if len(row.data) < PIECE], ROWS_PER_STATEMENT):
                 database.execute(self._insert + ",".join([ROW] * len(rows)), list(chain.from_iterable(rows)))
             for row in changes.inserts:

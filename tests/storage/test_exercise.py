@@ -130,8 +130,10 @@ async def test_unknown_ids_are_ignored(storage: SqlStorage) -> None:
 async def test_an_id_may_stand_twice_in_a_batch(storage: SqlStorage) -> None:
     await storage.commit(insert(*jobs(1, 3)))
     first = job(4, data=b"first")
-    await storage.commit(Changes([1, 1], [Update(2, 1, 1), Update(2, 2, 2)], [first, job(4, data=b"second"), first]))
-    assert await everything(storage) == [job(2, data=b"2", attempts=2, run_at=2), *jobs(3, 3), first]
+    updates = [Update(2, 1, 1), Update(3, 1, 1), Update(2, 2, 2), Update(2, 1, 1), Update(3, 2, 2)]
+    await storage.commit(Changes([1, 1], updates, [first, job(4, data=b"second"), first]))
+    changed = [job(2, data=b"2", attempts=1, run_at=1), job(3, data=b"3", attempts=2, run_at=2)]
+    assert await everything(storage) == [*changed, first]
 
 
 async def test_equal_jobs_are_two_rows(storage: SqlStorage) -> None:
