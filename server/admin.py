@@ -5,11 +5,12 @@ Listings are tab-separated, their lines end with LF and the last one is a dot. O
 """
 
 from collections.abc import Callable, Iterable, Iterator
-from itertools import chain, islice
+from itertools import chain, islice, repeat
 from typing import Final
 from urllib.parse import quote_plus
 
 from gearmand_py.server.broker import Broker, Cancelled
+from gearmand_py.server.copies import Copies, Taken
 from gearmand_py.server.errors import RequestError
 from gearmand_py.server.jobs import PRIORITIES, Function, Job
 from gearmand_py.server.peers import Outgoing, Peer
@@ -20,10 +21,17 @@ NOT_REMOVED: Final = "Job is cancelled, but its row cannot be removed yet"
 READING: Final = frozenset(
     {"status", "prioritystatus", "priority-status", "workers", "show", "version", "getpid", "verbose", "ready"}
 )
-# Bytes that would break a listing's lines and columns are shown escaped; `workers` has spaces between its columns.
-# A listing is made in slices of so many cells, in a millisecond at most: there may be millions.
+# A listing is made in slices of so many cells, in a millisecond at most: there may be millions. The first slice, which
+# is made at once whoever else waits, is a short one, and the second, which tells whether there are more, a single cell.
 SLICE: Final = 400
-VISIBLE: Final = {code: f"\\x{code:02x}" for code in (*range(0x20), 0x7F)}
+FIRST: Final = 32
+# What would break a listing's lines and columns is shown escaped, and so is what moves a terminal's cursor; `workers`
+# has spaces between its columns.
+VISIBLE: Final = {code: f"\\x{code:02x}" for code in (*range(0x20), *range(0x7F, 0xA0))} | {
+    code: f"\\u{code:04x}" for code in (0x2028, 0x2029)
+}
+DOT: Final = "."  # a line of it alone ends a listing
+DOT_IN_A_ROW: Final = "\\x2e"
 VISIBLE_WORD: Final = {**VISIBLE, 0x20: "\\x20"}
 
 
@@ -44,6 +52,7 @@ class Admin:
     ) -> None:
         self.broker = broker
         self.shut_down = shut_down
+        self.copies = Copies()  # of what listings go through
         told = {"version": version, "getpid": str(pid), "verbose": verbose}
         self.commands: dict[str, Callable[[Peer, list[bytes]], Outgoing | Iterator[str]]] = {
             "status": self.status,
@@ -73,20 +82,22 @@ class Admin:
 
     def status(self, _peer: Peer, _words: list[bytes]) -> Iterator[str]:
         """function, total, running, workers"""
-        return listing((f.name, f.total, f.running, f.workers) for f in list(self.broker.functions.values()))
+        return listing((f.name, f.total, f.running, f.workers) for f in self._functions())
 
     def priority_status(self, _peer: Peer, _words: list[bytes]) -> Iterator[str]:
         """function, high, normal, low, workers: queued only"""
-        return listing(
-            (f.name, *(q.size + q.tailed for q in f.queues), f.workers) for f in list(self.broker.functions.values())
-        )
+        return listing((f.name, *(q.size + q.tailed for q in f.queues), f.workers) for f in self._functions())
+
+    def _functions(self) -> Iterator[Function]:
+        return self.copies.walk(self.broker.functions.values())
 
     def workers(self, _peer: Peer, _words: list[bytes]) -> Iterator[str]:
         """FD IP ID : functions; every connection, latest CAN_DO first"""
-        for peer in list(self.broker.peers):
+        for peer in self.copies.walk(self.broker.peers):
             if not peer.closed:
                 yield f"{peer.fd} {peer.address} {shown(peer.client_id, VISIBLE_WORD) or '-'} :"
-                yield from (f" {shown(function.name, VISIBLE_WORD)}" for function in list(reversed(peer.functions)))
+                functions = self.copies.walk(reversed(peer.functions))
+                yield from (f" {shown(function.name, VISIBLE_WORD)}" for function in functions)
                 yield "\n"
         yield ".\n"
 
@@ -102,12 +113,12 @@ class Admin:
                 others = ((b"%b%d" % (self.broker.prefix, id_), 0, 0, 1) for id_ in self.broker.index.bare_ids())
                 return listing(chain(known, others))
             case [b"unique", b"jobs"]:
-                return listing((job.unique,) for job in self._jobs() if job.unique)
+                return listing((job.unique,) if job.unique else () for job in self._jobs())
         return err("UNKNOWN_SHOW_ARGUMENTS")
 
     def _jobs(self) -> Iterator[Job]:
         """Those in memory, of which some may go while they are listed."""
-        for id_ in list(self.broker.jobs):
+        for id_ in self.copies.walk(self.broker.jobs):
             job = self.broker.jobs.get(id_)
             if job is not None:
                 yield job
@@ -199,16 +210,24 @@ def telling(answer: str) -> Callable[[Peer, list[bytes]], bytes]:
 
 
 def listing(rows: Iterable[tuple[bytes | int, ...]]) -> Iterator[str]:
-    """Tab-separated lines and the dot."""
+    """Tab-separated lines and the dot. An empty row is no line, but it has to be gone through, and counts."""
     for row in rows:
-        yield "\t".join(shown(cell) if isinstance(cell, bytes) else str(cell) for cell in row) + "\n"
-    yield ".\n"
+        line = "\t".join(shown(cell) if isinstance(cell, bytes) else str(cell) for cell in row)
+        yield (line if line != DOT else DOT_IN_A_ROW) + "\n" if row else ""
+    yield f"{DOT}\n"
 
 
 def sliced(cells: Iterator[str]) -> Iterator[bytes]:
     """A listing, some of it at a time."""
-    while found := "".join(islice(cells, SLICE)):
-        yield found.encode("utf-8", "surrogateescape")
+    for size in chain((FIRST, 1), repeat(SLICE)):
+        try:
+            some = list(islice(cells, size))
+        except Taken:
+            yield b"\n" + err("SLOW_READER", "This listing was left unread while others were asked for")  # in any line
+            return
+        if not some:
+            return
+        yield "".join(some).encode("utf-8", "surrogateescape")
 
 
 def shown(name: bytes, visible: dict[int, str] = VISIBLE) -> str:

@@ -20,11 +20,12 @@ from gearmand_py.server.access_file import read_access
 from gearmand_py.server.admin import Admin
 from gearmand_py.server.broker import Broker
 from gearmand_py.server.config import Settings
-from gearmand_py.server.connection import Front
+from gearmand_py.server.connection import Client
 from gearmand_py.server.database import ServerStorage, prepare_schema, storage_of
 from gearmand_py.server.denials import Denials
 from gearmand_py.server.dispatch import Dispatch
 from gearmand_py.server.encrypted import Encrypted
+from gearmand_py.server.front import Front
 from gearmand_py.server.guard import Guard
 from gearmand_py.server.ids import Ids, handle_prefix
 from gearmand_py.server.importing.unimported import unimported
@@ -183,11 +184,11 @@ def readers_of(storage: ServerStorage) -> Callable[[], Reader] | None:
 async def accept_on(listening: socket.socket, front: Front, settings: Settings, tls: Tls | None) -> asyncio.Server:
     """Let connections in."""
     loop = asyncio.get_running_loop()
+    accept: Callable[[], asyncio.Protocol] = partial(Client, front)
     if listening.family == socket.AF_UNIX:
-        return await loop.create_unix_server(front.accept, sock=listening, backlog=settings.backlog)
-    accept: Callable[[], asyncio.Protocol] = front.accept
+        return await loop.create_unix_server(accept, sock=listening, backlog=settings.backlog)
     if tls and speaks_tls(listening, settings):
-        accept = partial(Encrypted, tls, front.accept)
+        accept = partial(Encrypted, tls, accept, front)
     return await loop.create_server(accept, sock=listening, backlog=settings.backlog)
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from gearmand_py.server.jobs import Job
-from gearmand_py.server.peers import Outgoing, Peer
+from gearmand_py.server.peers import Held, Outgoing, Peer
 from gearmand_py.storage.base import Changes, Payload, Update
 
 
@@ -41,7 +41,7 @@ class Batch:
         """Where to put what `peer` may only be told once this batch is committed."""
         if peer.fence is None or peer.fence.number < self.number:
             peer.fence = self
-            peer.tail = []
+            peer.tail = Held()
             peer.held.append(peer.tail)
             self.waiters.append(peer)
         return peer.tail

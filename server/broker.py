@@ -29,7 +29,8 @@ dispatch.py; who can do what, and who sleeps, is in workforce.py.
 
 from collections.abc import Iterable, Mapping, Sequence
 from enum import Enum
-from itertools import chain
+from itertools import chain, islice
+from math import inf
 from typing import Final
 
 from gearmand_py.server import packets
@@ -42,6 +43,7 @@ from gearmand_py.server.limits import Limits
 from gearmand_py.server.packets import NO_JOB_PACKET, RESPONSE, pack
 from gearmand_py.server.peers import Outgoing, Peer
 from gearmand_py.server.schedule import Schedule
+from gearmand_py.server.uniques import Sees
 from gearmand_py.server.workforce import Workforce
 from gearmand_py.storage.base import DEAD, RUN_AT_ONCE, JobRecord, Payload, Update
 
@@ -49,6 +51,8 @@ MAX_ATTEMPTS: Final = 32767  # the column is a SMALLINT
 UNLIMITED: Final = -1
 # Submissions that may wait for one job: each of them gets all that a worker says of it.
 MOST_WAITING: Final = 10_000
+# Jobs that one worker may run at a time: they all go back with one packet.
+MOST_RUNNING: Final = 10_000
 # Of the memory of foreground jobs, when half of it is taken: what one function may have at most.
 SHARES: Final = 16
 # Seconds between two searches for functions that nobody uses, when no more are taken.
@@ -99,6 +103,7 @@ class Broker:
         self.timeouts = Schedule()  # when running jobs take too long, by monotonic clock
         self.now = 0.0
         self.wall = 0.0
+        self._half = self.limits.foreground / 2 or inf  # bytes of foreground jobs above which not all are taken
         self._search_at = 0.0  # when to look next for functions that nobody uses
 
     # ---- the clock
@@ -110,7 +115,7 @@ class Broker:
         self.ids.advance(int(wall * 1000))
         index = self.index
         index.wall = max(index.wall, wall)
-        if index.later:
+        if index.later or index.to_release:
             self._came(index.release_due())
         if self.timeouts:
             for id_ in self.timeouts.take_due(now):
@@ -121,10 +126,12 @@ class Broker:
     @property
     def scheduled(self) -> bool:
         """Something is due at some time."""
-        return bool(self.timeouts or self.index.later or self.workforce.woken)
+        return bool(self.timeouts or self.index.later or self.index.to_release or self.workforce.woken)
 
     def next_deadline(self, now: float, wall: float) -> float:
         """Seconds until `tick` has something to do; infinity when nothing is scheduled."""
+        if self.index.releasable:
+            return 0.0
         monotonic = min(self.timeouts.next(), self.workforce.next_look())
         return max(0.0, min(self.index.later.next() - wall, monotonic - now))
 
@@ -251,16 +258,22 @@ class Broker:
         self.peers[peer] = None
 
     def disconnect(self, peer: Peer) -> None:
-        """A connection is gone: what it ran goes back, what only it waited for is dropped."""
+        """A connection is gone. Its jobs are to be settled next."""
         peer.closed = True
         self.peers.pop(peer, None)
-        self.forget_abilities(peer)
-        for job in peer.awaited:
+        self.workforce.remove_all(peer)
+
+    def settle(self, peer: Peer, most: int) -> bool:
+        """What a gone peer ran goes back, what only it waited for is dropped: so many jobs; are there more?"""
+        for job in list(islice(peer.running.values(), most)):
+            self._take_back(job)
+        for _ in range(min(most, len(peer.awaited))):
+            job = peer.awaited.pop()
             job.clients = [client for client in job.clients or () if client is not peer] or None
             if job.clients is None and not job.background and (job.queued or job.tailed):
                 self._drop(job)
             self.index.release(job)
-        peer.awaited.clear()
+        return bool(peer.running or peer.awaited)
 
     def send(self, peer: Peer, packet: Outgoing) -> None:
         """Queue a packet for a peer that is not the one being read."""
@@ -330,7 +343,7 @@ class Broker:
         limit = function.limits[priority]
         if 0 < limit <= function.total:
             raise LimitReached("QUEUE_ERROR", "Job queue is full", "--max-queue or the text command maxqueue")
-        if not background and 0 < limits.foreground <= 2 * self.index.foreground:
+        if not background and self.index.foreground >= self._half:
             self._check_foreground(function)
         job = Job(self.ids.take(), function, unique, priority, background, data, run_at, reducer)
         self.index.add(job, key)
@@ -437,7 +450,12 @@ class Broker:
         self.workforce.sleep(peer)
 
     def grab(self, peer: Peer) -> tuple[bytes, Job] | None:
-        """Hand the worker its next job, with its handle; None when there is none for it. Raises HeadComing."""
+        """Hand the worker its next job, with its handle; None when there is none for it.
+
+        Raises HeadComing and RequestError.
+        """
+        if len(peer.running) >= MOST_RUNNING:
+            raise RequestError("TOO_MANY_JOBS", f"A worker may run {MOST_RUNNING} jobs at a time")
         job = self.workforce.next_job(peer)
         if job is None:
             if self.index.bare or self.index.replay:
@@ -506,7 +524,11 @@ class Broker:
         """Pass what a worker says of a job to all who wait for it."""
         if job.clients:
             for client in job.clients:
-                self.send(client, packet)
+                if client.fence is None:
+                    client.outbox.append(packet)
+                else:
+                    client.held[-1].put(packet)
+                self.touch(client)
 
     def finish(self, peer: Peer, handle: bytes, job: Job) -> None:
         """The worker has ended the job, one way or the other."""
@@ -608,6 +630,6 @@ class Broker:
             self.index.look_elsewhere(id_, dead=dead)
         return job
 
-    def find_unique(self, unique: bytes) -> Job | None:
-        """A job with this unique key, whatever its function. Raises NotResident."""
-        return self.index.with_unique(unique) if unique else None
+    def find_unique(self, unique: bytes, sees: Sees) -> Job | None:
+        """A job with this unique key, of whatever function is seen. Raises NotResident."""
+        return self.index.with_unique(unique, sees) if unique else None

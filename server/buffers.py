@@ -13,9 +13,10 @@ from heapq import heappop, heappush
 from math import inf
 from typing import Final, Generic, Protocol, TypeVar
 
-# While others wait: so many bytes (or the rest of its packet) a connection must send between two looks, and how many
-# looks in a row it may fall short.
+# While others wait: so many bytes (or the rest of its packet) a connection must send between two looks, such a part of
+# a larger packet, and how many looks in a row it may fall short. So nobody has a place for much more than a minute.
 LEAST_SENT: Final = 64 * 1024
+LEAST_PART: Final = 60
 PATIENCE: Final = 3
 
 
@@ -44,10 +45,11 @@ R = TypeVar("R")
 class Place:
     """What a sender has a place for, and how it makes use of it."""
 
-    __slots__ = ("failed", "missing", "size")
+    __slots__ = ("failed", "least", "missing", "size")
 
     def __init__(self, size: int) -> None:
         self.size = size
+        self.least = max(LEAST_SENT, size // LEAST_PART)  # to be sent between two looks
         self.missing = size  # at the last look
         self.failed = 0  # looks in a row
 
@@ -110,7 +112,7 @@ class Incoming(Generic[S]):
         slow = []
         for sender, place in self._places.items():
             sent, place.missing = place.missing - sender.missing, sender.missing
-            idle = self.crowded and sender.may_send and sender.missing > 0 and sent < LEAST_SENT
+            idle = self.crowded and sender.may_send and sender.missing > 0 and sent < place.least
             place.failed = place.failed + 1 if idle else 0
             if place.failed >= PATIENCE:
                 slow.append(sender)

@@ -32,7 +32,7 @@ class Connection:
     reading its server. A packet with the other one is returned as WRONG_MAGIC: the frame is intact.
     """
 
-    __slots__ = ("_body", "_expected", "_head", "_max_packet", "error", "kind", "missing", "rest")
+    __slots__ = ("_body", "_expected", "_head", "_max_packet", "bodies", "error", "kind", "missing")
 
     def __init__(self, expected: int, max_packet: int = DEFAULT_MAX_PACKET) -> None:
         self._expected = expected
@@ -43,15 +43,10 @@ class Connection:
         # `tail + data` would be quadratic, and joining pieces stops the server for 40 ms at 64 MiB.
         self._body = BytesIO()
         self.missing = 0  # how many bytes of the body are still to come
-        self.rest = b""  # what `feed_some` has left
+        self.bodies = 0  # how many that came in pieces are whole
         self.error: ProtocolError | None = None
 
-    def feed_some(self, data: bytes, most: int) -> list[Packet]:
-        """The same of about the first `most` bytes; those behind are in `rest`, to be given to this next."""
-        self.rest = b""
-        return self.feed(data, most)
-
-    def feed(self, data: bytes, most: int | None = None) -> list[Packet]:
+    def feed(self, data: bytes) -> list[Packet]:
         """The packets and lines that are whole now that `data` has arrived."""
         packets: list[Packet] = []
         at = 0
@@ -61,15 +56,14 @@ class Connection:
             data = self._head + data
             self._head = b""
         end = len(data)
-        stop_at = end if most is None or end - at <= most else at + most
         expected, max_packet, unpack = self._expected, self._max_packet, HEADER.unpack_from
-        while at < stop_at and self.error is None:
+        while at < end and self.error is None:
             if data[at]:
                 at = self._line(data, at, packets)
                 continue
             if end - at < HEADER_SIZE:
                 self._keep_head(data, at)
-                return packets
+                break
             magic, kind, size = unpack(data, at)
             if magic != expected or size > max_packet or not 0 < kind <= HIGHEST:
                 kind = self._unusual(magic, kind, size)
@@ -80,11 +74,9 @@ class Connection:
             if stop > end:
                 self.kind, self.missing = kind, stop - end
                 self._body.write(memoryview(data)[at:])
-                return packets
+                break
             packets.append((kind, data[at:stop]))
             at = stop
-        if at < end and self.error is None:
-            self.rest = data[at:]
         return packets
 
     def _continue_body(self, data: bytes, packets: list[Packet]) -> int:
@@ -95,6 +87,7 @@ class Connection:
         if not self.missing:
             packets.append((self.kind, self._body.getvalue()))
             self._body = BytesIO()
+            self.bodies += 1
         return used
 
     def _keep_head(self, data: bytes, at: int) -> None:

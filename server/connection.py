@@ -1,285 +1,38 @@
-"""The asyncio side of connections: from a read to packets to the broker, and what that gives to be sent.
+"""One connection: from a read to packets to the broker.
 
-Every event (a read, a connection lost, a deadline, a batch settled) is one `begin`, the broker's work, one `end`. In
-between nothing is awaited, logged or timed; at the end each peer with something to send gets one joined write.
-
-Results gather: while the loop is busy, what a worker says of a job waits for a few turns of the loop, so that one write
-to a client carries the results of several workers. A write costs more in the kernel than the job does here. Answers
-to who was read, and what wakes a worker, never wait.
+Packets are handled in the order in which they came. Where one waits, for a row or for a turn, those behind it wait too.
 """
 
 import asyncio
 import logging
 import socket
-import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any, Final
 
 from gearmand_py.server import packets
-from gearmand_py.server.access import UNIX, Access
+from gearmand_py.server.access import UNIX
 from gearmand_py.server.admin import SLICE
-from gearmand_py.server.broker import Broker
-from gearmand_py.server.buffers import Backlogs, Incoming
 from gearmand_py.server.codec import TLS_HERE, Connection, Packet
-from gearmand_py.server.complaints import Complaints
-from gearmand_py.server.dispatch import BACKGROUND, Dispatch, Unfinished, keys_in, unreadable
-from gearmand_py.server.door import Door
-from gearmand_py.server.errors import Expelled, GearmanError, LimitReached, RequestError
+from gearmand_py.server.dispatch import BACKGROUND, Unfinished, unreadable
+from gearmand_py.server.errors import Expelled, GearmanError, LimitReached, ProtocolError, RequestError
+from gearmand_py.server.front import Front, Guest
 from gearmand_py.server.guard import Guard
 from gearmand_py.server.index import HeadComing, NotResident
-from gearmand_py.server.journal import Journal
-from gearmand_py.server.limits import Limits
-from gearmand_py.server.loader import Loader
+from gearmand_py.server.output import Output
 from gearmand_py.server.packets import LARGE
 from gearmand_py.server.peers import Outgoing, Peer
 from gearmand_py.server.seldom import Seldom
-from gearmand_py.server.streaming import Streaming
-from gearmand_py.server.turns import FEW, SOME_BYTES, Turns
-from gearmand_py.storage.base import Payload, Storage
+from gearmand_py.server.turns import A_PACKET, FEW, SOME_BYTES
 
 log = logging.getLogger(__name__)
 SELDOM: Final = Seldom(log)
 
-# Unsent bytes at which a connection is a slow reader, and those at which it is no longer read: high enough for a
-# client that submits some ten thousand jobs in one go before it reads an answer.
-SLOW: Final = 64 * 1024
-WRITE_HIGH: Final = 1024 * 1024
 # Answers that may queue behind a batch before their connection is no longer read: an outage must not fill the memory
 # with the answers to a client that goes on asking.
 FENCED_HIGH: Final = 10_000
 FENCED_BYTES: Final = 32 * 1024 * 1024  # the same by what was read since an answer left
-# A turn of the loop with fewer reads is a quiet one, and ends the gathering; so do this many busy ones, well under a
-# millisecond of them (docs/benchmarks.md).
-BUSY_TURN: Final = 3
-MOST_TURNS: Final = 4
-# Deadlines by wall clock are looked at this often at least, so that a clock that jumps is noticed.
-LONGEST_SLEEP: Final = 1.0
 # How long a worker waits for a job that is on its way from the table, before it is told that there is none.
 HEAD_PATIENCE: Final = 1.0
-SHORTEST_PATIENCE: Final = 1.0  # of packets that wait for rows, however little submissions are to wait
-# How often connections are looked at whose time runs; one timer for all of them, and none where there are none.
-LOOK_EVERY: Final = 1.0
-
-
-class Front:
-    """What all connections share: the broker, the journal and the timer."""
-
-    def __init__(
-        self,
-        dispatch: Dispatch,
-        storage: Storage,
-        *,
-        max_packet: int,
-        storage_timeout: float,
-        exceptions: bool = False,
-        limits: Limits | None = None,
-    ) -> None:
-        self.broker: Broker = dispatch.broker
-        self.guard = dispatch if isinstance(dispatch, Guard) else None
-        self.handlers = dispatch.handlers
-        self.unexpected = dispatch.unexpected
-        self.max_packet = max_packet
-        self.exceptions = exceptions  # sent to clients that have not asked for them, too
-        self.journal = Journal(
-            storage, self.broker, taken=self.resume_submitters, settled=self.settled, timeout=storage_timeout
-        )
-        self.patience = max(storage_timeout, SHORTEST_PATIENCE)
-        self.loader: Loader | None = None  # reads rows, where there is a table
-        self.streaming: Streaming | None = None  # reads those from before the start
-        self._loop = asyncio.get_running_loop()
-        self._timer: asyncio.TimerHandle | None = None
-        self._timer_at = 0.0  # loop's seconds; uvloop's handle of a time that has come already cannot tell
-        self._gathered: list[Peer] = []  # clients whose results wait for the end of a busy time
-        self._reads = 0  # in this turn, since results gather
-        self._turns = 0  # before this one
-        self._paused: list[Client] = []  # submitters that wait for the batch to be taken
-        self.limits = limits or Limits()
-        self.door = Door(self.limits)
-        self.incoming: Incoming[Client] = Incoming(self.limits.buffers)
-        self.unread: Backlogs[Client] = Backlogs(self.limits.buffers, lambda client: client.unread)
-        self.unhandled: Backlogs[Client] = Backlogs(self.limits.buffers, lambda client: len(client.codec.rest))
-        self.complaints = Complaints(self._loop.time)
-        self.turns = Turns(self._loop)
-        self._watching: asyncio.TimerHandle | None = None
-
-    def accept(self) -> "Client":
-        """A protocol for a new connection."""
-        return Client(self)
-
-    # ---- an event
-
-    def begin(self) -> None:
-        """Before the broker is told of an event. While results gather, their first event's clock holds."""
-        if not self._gathered:
-            self.broker.tick(time.monotonic(), time.time())
-
-    def end(self) -> None:
-        """After it: send what is to be sent, let the journal and the timer look."""
-        self.flush()
-        self._look_after()
-
-    def end_read(self, client: "Client") -> None:
-        """The same after a read: the results of other clients gather."""
-        client.flush()
-        self._reads += 1
-        dirty, self.broker.dirty = self.broker.dirty, []
-        for peer in dirty:
-            if peer.functions:
-                write_to(peer)
-            else:
-                self._gather(peer)
-        self._look_after()
-
-    def _look_after(self) -> None:
-        if self.broker.batch.waiters:
-            if self.journal.full:
-                self._pause_submitters()
-            self.journal.wake()
-        elif not self.broker.batch.empty:
-            self.journal.linger()
-        if self.broker.scheduled and not self._gathered:
-            self._arm_timer()
-        if self.broker.index.wanting and self.loader is not None:
-            self.loader.wake()
-
-    def look_up(self, miss: NotResident, client: "Client", packets: Sequence[Packet]) -> None:
-        """Read what the first of these packets misses, and call `client.unpark`."""
-        if self.loader is not None and isinstance(miss, HeadComing):
-            self.loader.await_head(client)
-        elif self.loader is not None and miss.ids:
-            self.loader.look_up(miss.ids, client)
-        elif self.streaming is not None:
-            self.streaming.look_up({miss.key, *keys_in(packets)} if miss.key else (), client)
-
-    def flush(self) -> None:
-        """One write to each peer that has something to be sent."""
-        gathered, self._gathered = self._gathered, []
-        dirty, self.broker.dirty = self.broker.dirty, []
-        for peer in gathered:
-            write_to(peer)
-        for peer in dirty:
-            write_to(peer)
-
-    def _gather(self, peer: Peer) -> None:
-        if not self._gathered:
-            self._reads = self._turns = 0
-            self._loop.call_soon(self._end_turn)
-        self._gathered.append(peer)
-
-    def _end_turn(self) -> None:
-        self._turns += 1
-        if self._gathered and self._reads >= BUSY_TURN and self._turns < MOST_TURNS:
-            self._reads = 0
-            self._loop.call_soon(self._end_turn)
-        else:
-            self.end()
-
-    def resume_submitters(self) -> None:
-        """There is room in the open batch again, or answers have left."""
-        paused, self._paused = self._paused, []
-        for client in paused:
-            client.resume("journal")
-        self.turns.wake()
-
-    def settled(self) -> None:
-        """The journal is done with a batch."""
-        if not self.journal.full:
-            self.resume_submitters()
-        self.end()
-
-    def _pause_submitters(self) -> None:
-        for peer in self.broker.batch.waiters:
-            if not peer.closed:
-                self.pause_submitter(peer.link)
-
-    def pause_submitter(self, client: "Client") -> None:
-        """Stop reading a connection until the journal has taken or settled a batch."""
-        client.pause("journal")
-        self._paused.append(client)
-
-    def _arm_timer(self) -> None:
-        wait = self.broker.next_deadline(time.monotonic(), time.time())
-        when = self._loop.time() + min(wait, LONGEST_SLEEP)
-        if self._timer is not None:
-            if self._timer_at <= when:
-                return
-            self._timer.cancel()
-        self._timer_at = when
-        self._timer = self._loop.call_at(when, self._on_timer)
-
-    def _on_timer(self) -> None:
-        self._timer = None
-        self.begin()
-        self.end()
-
-    # ---- who may do what
-
-    def judge_anew(self, access: Access) -> None:
-        """The rules have changed: what is no longer allowed ends."""
-        if self.guard is not None:
-            self.begin()
-            for peer, answer in self.guard.judge_anew(access):
-                peer.link.expel(answer)
-                self.broker.send(peer, b"")
-            self.end()
-
-    # ---- limits
-
-    def enter(self, client: "Client") -> None:
-        """A connection was made. Raises LimitReached."""
-        gives_way = self.door.enter(client, client.peer.address, self._loop.time())
-        if gives_way is not None:
-            self.drop(gives_way, "--max-connections", "had not said anything, and gave its place to another")
-        self.watch()
-
-    def complain(self, peer: Peer, option: str, what: str) -> None:
-        """Tell the operator what came of a limit, and which option it is."""
-        self.complaints.say(option, f"connection from {peer.address} {what} ({option})")
-        self.watch()
-
-    def drop(self, client: "Client", option: str, why: str) -> None:
-        """End a connection at once."""
-        self.complain(client.peer, option, why)
-        client.drop()
-
-    def watch(self) -> None:
-        """Look after those whose time runs, if there are any."""
-        if self._watching is None and (self.door.watching or self.incoming.crowded or self.complaints.waiting):
-            self._watching = self._loop.call_later(LOOK_EVERY, self._look)
-
-    def _look(self) -> None:
-        self._watching = None
-        for client in self.door.overdue(self._loop.time()):
-            self.drop(client, "--first-packet-timeout", "has sent no packet in time")
-        for client in self.incoming.look():
-            self.drop(client, "--max-buffers", "sent too little of a large packet while others waited to send theirs")
-        self.complaints.catch_up()
-        self.watch()
-
-    # ---- the end
-
-    def stop_reading(self) -> None:
-        """Take nothing more from anybody."""
-        for peer in self.broker.peers:
-            peer.link.pause("stopping")
-
-    def say_goodbye(self) -> None:
-        """End every connection on our side, what it is owed being sent first."""
-        self.flush()
-        for peer in list(self.broker.peers):
-            peer.link.end()
-
-    def abort(self) -> None:
-        """Drop whoever has not gone by itself."""
-        for peer in list(self.broker.peers):
-            peer.link.transport.abort()
-
-
-def write_to(peer: Peer) -> None:
-    """Write what may be sent to a peer that was marked as having something."""
-    peer.dirty = False
-    if not peer.closed:
-        peer.link.flush()
 
 
 def address_of(name: Any, connected: Any) -> str:
@@ -297,25 +50,26 @@ class Client(asyncio.Protocol):
         self.codec = Connection(packets.REQUEST, front.max_packet)
         self.peer = Peer()
         self.transport: Any = None
+        self.output: Output  # once there is a transport
         self.closing = False
         self._paused: set[str] = set()  # why it is not read
         self._parked: list[Packet] = []  # packets that wait for rows to be read
         self._patience: asyncio.TimerHandle | None = None
         self._listing: Iterator[Outgoing] | None = None  # the rest of an answer, for which they wait too
         self._in_turn = False  # they wait for a turn
+        self._rest = b""  # what came behind them
         self._over = False  # no more of its packets are handled
         self._silent = True  # has not sent a whole packet yet
         self._sending = False  # has a place for a large packet, or waits for one
+        self._body = 0  # which of those that come in pieces that is
         self._fenced = 0  # bytes read since an answer left
-        self._slow = False  # does not read its answers
-        self._excused = 0  # bytes of its largest packet among them
 
     # ---- called by asyncio
 
     def connection_made(self, transport: Any) -> None:
         """Make the peer known to the broker."""
         self.transport = transport
-        transport.set_write_buffer_limits(high=SLOW)
+        self.output = Output(self.front, self, transport)
         connected = transport.get_extra_info("socket")
         address = address_of(transport.get_extra_info("peername"), connected)
         self.peer = Peer(address, connected.fileno() if connected else -1, self)
@@ -324,13 +78,20 @@ class Client(asyncio.Protocol):
         shown = f" with the certificate {name!r}" if name else ""
         log.debug("connection %d from %s%s", self.peer.fd, self.peer.address, shown)
         try:
-            self.front.enter(self)
+            if self._guest is self:
+                self.front.enter(self)
         except LimitReached as error:
             self._turn_away(error)
             return
         self.front.broker.connect(self.peer)
         if self.front.guard is not None:
             self._admit(self.front.guard)
+
+    @property
+    def _guest(self) -> Guest:
+        """Whom the door knows: the TLS below, which was there before."""
+        below: Guest | None = self.transport.get_extra_info("guest")  # of a server.encrypted.Encrypted
+        return below or self
 
     def _admit(self, guard: Guard) -> None:
         try:
@@ -355,27 +116,26 @@ class Client(asyncio.Protocol):
             return
         front.begin()
         codec = self.codec
-        if self._parked or self._in_turn:
-            received = codec.feed_some(codec.rest + data, front.max_packet)
-            self._parked += received
+        if self._paused or len(data) > SOME_BYTES:
+            self._receive_much(data)
+        elif len(received := codec.feed(data)) > FEW:
+            self._handle_some(received)
         else:
-            received = codec.feed(data, SOME_BYTES)  # `rest` is empty
-            if codec.rest or len(received) > FEW:
-                self._handle_some(received)
-            else:
-                self._handle(received)
-        if self._silent and received:
-            self._silent = False
-            front.door.spoke(self)
+            self._handle(received)
         if codec.missing >= LARGE or self._sending:
-            self._look_at_large(whole=bool(received))
-        if self.peer.fence:
-            self._look_at_fence(len(data))
+            self._look_at_large()
+        if self.peer.fence is not None:  # answers wait for a batch
+            self._fenced += len(data)
+            if len(self.peer.tail) > FENCED_HIGH or self._fenced > FENCED_BYTES:
+                front.pause_submitter(self)
         front.end_read(self)
 
     def _handle(self, received: list[Packet], *, last: bool = True) -> None:
         """Handle packets in turn; `last` if these are all that have come."""
         front, peer = self.front, self.peer
+        if self._silent and received:
+            self._silent = False
+            front.door.spoke(self._guest)
         handlers, unexpected = front.handlers, front.unexpected
         for kind, body in (rest := iter(received)):
             try:
@@ -399,45 +159,58 @@ class Client(asyncio.Protocol):
                 self.break_off(RequestError("INTERNAL_ERROR", "The server could not handle this packet"))
                 break
         if self.codec.error and last:
-            if self.codec.error.text == TLS_HERE:
-                SELDOM.warn(peer.address, "%s speaks TLS to a port without it", peer.address)
-            self.break_off(self.codec.error)
+            self._lost_frame(self.codec.error)
+
+    def _lost_frame(self, error: ProtocolError) -> None:
+        if error.text == TLS_HERE:
+            SELDOM.warn(self.peer.address, "%s speaks TLS to a port without it", self.peer.address)
+        self.break_off(error)
+
+    def _receive_much(self, data: bytes) -> None:
+        """Bytes that are taken apart some at a time, or behind packets that wait."""
+        self._rest += data
+        if not (self._parked or self._in_turn):
+            self._handle_some([])
+
+    def _take_apart(self) -> list[Packet]:
+        """The packets of the next bytes. Those behind wait as they came: packets take ten times the memory."""
+        most = self.codec.missing + SOME_BYTES
+        some, self._rest = self._rest[:most], self._rest[most:]
+        received = self.codec.feed(some)
+        if self.codec.error:
+            self._rest = b""
+        return received
 
     def _handle_some(self, received: list[Packet]) -> None:
         """As many as this turn of the loop may take, one at least; the rest waits for the next ones."""
-        turns, codec = self.front.turns, self.codec
+        turns = self.front.turns
         while not self._is_too_much(received):
             count = turns.take(len(received)) or 1
             some, received = received[:count], received[count:]
-            self._handle(some, last=not (received or codec.rest))
+            self._handle(some, last=not (received or self._rest))
             if self._over:
                 return
             if self._parked or self._in_turn:
                 self._parked += received
+                self._note_unhandled()
                 return
-            if received or (codec.rest and turns.over):
+            if received or (self._rest and turns.over):
                 break
-            if not codec.rest:
+            if not self._rest:
                 return
-            received = codec.feed_some(codec.rest, SOME_BYTES)
+            received = self._take_apart()
         self._wait_for_turn(received)
 
     def _is_too_much(self, received: list[Packet]) -> bool:
         """These submissions would go into a batch that is full."""
         return bool(received) and received[0][0] in BACKGROUND and self.front.journal.full
 
-    def _look_at_fence(self, count: int) -> None:
-        """So many bytes came while answers wait for a batch."""
-        self._fenced += count
-        if len(self.peer.tail) > FENCED_HIGH or self._fenced > FENCED_BYTES:
-            self.front.pause_submitter(self)
-
     # ---- large packets
 
-    def _look_at_large(self, *, whole: bool) -> None:
-        """A large packet is on its way, or was: `whole` if one has come to its end."""
+    def _look_at_large(self) -> None:
+        """A large packet is on its way, or was."""
         front, codec = self.front, self.codec
-        if self._sending and whole and not self._parked:
+        if self._sending and codec.bodies != self._body and not self._parked:
             self._sending = False
             front.incoming.end(self)
         if codec.missing < LARGE or self._sending:
@@ -445,7 +218,7 @@ class Client(asyncio.Protocol):
         if codec.kind in BACKGROUND and front.journal.full:
             front.pause_submitter(self)
         else:
-            self._sending = True
+            self._sending, self._body = True, codec.bodies
             front.incoming.begin(self)
             front.watch()
 
@@ -474,9 +247,11 @@ class Client(asyncio.Protocol):
         self._parked, self._in_turn = rest, True
         self.pause("turn")
         self.front.turns.add(self)
-        if self.codec.rest:
-            for other in self.front.unhandled.note(self, len(self.codec.rest)):
-                self.front.drop(other, "--max-buffers", "sent more than could be handled, as others did too")
+        self._note_unhandled()
+
+    def _note_unhandled(self) -> None:
+        for other in self.front.unhandled.note(self, self.unhandled):
+            self.front.drop(other, "--max-buffers", "sent more than could be handled, as others did too")
 
     @property
     def can_go_on(self) -> bool:
@@ -484,7 +259,7 @@ class Client(asyncio.Protocol):
         if self.peer.closed:
             return True
         if self._listing:
-            return len(self._paused) == 1 and not (self._slow or self.peer.fence)
+            return len(self._paused) == 1 and not (self.output.slow or self.peer.fence)
         return len(self._paused) == 1 and not self._is_too_much(self._parked)
 
     def go_on(self) -> bool:
@@ -509,11 +284,12 @@ class Client(asyncio.Protocol):
         """Packets that waited were handled, or wait for something else."""
         if not self._in_turn:
             self.resume("turn")
-            self.front.unhandled.forget(self)
         if self._in_turn or not self._parked:
             self.resume("row")
+        if not (self._in_turn or self._parked):
+            self.front.unhandled.forget(self)
         if self.codec.missing >= LARGE or self._sending:
-            self._look_at_large(whole=not self.codec.missing)
+            self._look_at_large()
 
     def _park(self, miss: NotResident, parked: list[Packet]) -> None:
         """Let packets wait for a row, for a while."""
@@ -571,68 +347,49 @@ class Client(asyncio.Protocol):
         if self.peer.link is None:  # it was turned away
             return
         self._end_patience()
-        self._parked = []
+        self._parked, self._rest = [], b""
         self._listing, self._in_turn = None, False
         self.front.begin()
-        self.front.door.leave(self, self.peer.address)
+        self.front.leave(self._guest)
         self.front.unread.forget(self)
         self.front.unhandled.forget(self)
         if self._sending:
             self.front.incoming.end(self)
-        self.front.broker.disconnect(self.peer)
+        self.front.part(self.peer)
         self.peer.link = None  # ends the reference cycle: see app.tame_collector
         self.front.end()
 
     def pause_writing(self) -> None:
         """A peer that leaves its answers unread."""
-        self._slow = True
-        self._excused = self.unread
-        self._look_at_unread(self._excused)
+        self.output.falls_behind()
 
     def resume_writing(self) -> None:
         """It has caught up."""
-        self._slow = False
-        self.front.unread.forget(self)
-        self.resume("slow reader")
+        self.output.catches_up()
+
+    # ---- called by the front
 
     @property
     def unread(self) -> int:
-        """Bytes written that the peer's end has not taken."""
-        size: int = self.transport.get_write_buffer_size()
-        return size
+        """Bytes of answers that its other end has not taken."""
+        return self.output.unread
 
-    def _look_at_unread(self, size: int) -> None:
-        """A peer that does not read its answers is not read either; the memory for them has an end."""
-        if size > WRITE_HIGH:
-            self.pause("slow reader")
-        for other in self.front.unread.note(self, size):
-            self.front.drop(other, "--max-buffers", "left more answers unread than any other when they became too many")
-
-    def _makes_room(self, more: Sequence[Payload]) -> bool:
-        """May this be written to a slow reader? Else it is dropped."""
-        self._excused = max(self._excused, *map(len, more))
-        size, most = self.unread, self.front.limits.output
-        if 0 < most < size - self._excused:
-            self.front.drop(self, "--max-output", f"left {size} bytes of answers unread")
-            return False
-        self._look_at_unread(size + sum(map(len, more)))
-        return not self.peer.closed
-
-    # ---- called by the front
+    @property
+    def unhandled(self) -> int:
+        """Bytes, about, of what came and waits."""
+        return len(self._rest) + A_PACKET * len(self._parked)
 
     def flush(self) -> None:
         """Write what may be sent; close if that was the last of it."""
         outbox = self.peer.outbox
+        if self.peer.held and self.peer.held[-1].results:
+            self.output.look()
         if outbox:
             self._fenced = 0
-            if self._slow and not self._makes_room(outbox):
-                return
-            if len(outbox) == 1:
+            if len(outbox) == 1 and not self.output.watched:
                 self.transport.write(outbox[0])
-            elif sum(map(len, outbox)) < packets.LARGE:
-                self.transport.write(b"".join(outbox))
             else:
-                self.transport.writelines(outbox)
+                self.output.write(outbox)
             outbox.clear()
         if self.closing and not (self.peer.held or self._parked or self._in_turn):
             self.transport.close()
@@ -674,7 +431,7 @@ class Client(asyncio.Protocol):
         """
         self.closing = self.peer.closed = True
         self._end_patience()
-        self._parked = []
+        self._parked, self._rest = [], b""
         self._listing, self._in_turn = None, False
         for reason in list(self._paused):
             self.resume(reason)

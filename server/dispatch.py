@@ -5,7 +5,7 @@ peer, and nothing else changes. It raises NotResident before it has changed anyt
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from itertools import chain
+from itertools import chain, repeat
 from typing import Any
 
 from gearmand_py.server import packets
@@ -36,6 +36,10 @@ AUTH = b"auth:"  # what a secret follows (guard.py)
 ZERO = b"0"
 # An answer of a text command from this size on (bytes) is as much as a connection gets before others have their turn.
 TURN = 4096
+# What a worker says of a job goes to all who wait for it. Who has told more than a few waits for a turn, one for each
+# so many: to tell these takes as long as a slice of a listing.
+FEW_WAITING = 100
+TOLD_IN_A_TURN = 2000
 # What a worker says of its progress is kept for GET_STATUS; numbers are not longer than this.
 MAX_PROGRESS = 64
 # Larger numbers count as these: a time that floats still tell from its neighbours, and some thousand years.
@@ -177,9 +181,9 @@ class Dispatch:
         peer.tail.append(response(packets.STATUS_RES, handle, *state_of(seen(peer, self.broker.find(handle)))))
 
     def get_status_unique(self, peer: Peer, body: bytes) -> None:
-        """The same by unique key; the function is ignored, as in the C server."""
+        """The same by unique key, for any function that the peer may see; the C server takes any, too."""
         unique = only_argument(body)
-        job = seen(peer, self.broker.find_unique(unique))
+        job = self.broker.find_unique(unique, peer.rights.sees)
         waiting = b"%d" % len(job.clients or ()) if job else ZERO
         peer.tail.append(response(packets.STATUS_RES_UNIQUE, unique, *state_of(job), waiting))
 
@@ -254,7 +258,7 @@ class Dispatch:
                 self.broker.index.handed_out(job)
 
     def work_status(self, peer: Peer, body: bytes) -> None:
-        """How far the job is: forwarded as it came, and kept."""
+        """How far the job is: forwarded as it came, and kept. Raises Unfinished."""
         handle, numerator, denominator = arguments(body, 3)
         job = self._running(packets.WORK_STATUS, peer, handle)
         if job:
@@ -263,13 +267,15 @@ class Dispatch:
                 raise RequestError("ARGUMENT_TOO_LARGE", f"A number of WORK_STATUS is over {MAX_PROGRESS} bytes")
             job.status = numerator, denominator
             self.broker.forward(job, pack(RESPONSE, packets.WORK_STATUS, body))
+            take_turns(job)
 
     def _work_news(self, kind: int) -> Handler:
-        """WORK_DATA and WORK_WARNING."""
+        """WORK_DATA and WORK_WARNING. Their handler raises Unfinished."""
 
         def handle(peer: Peer, body: bytes) -> None:
             if job := self._running(kind, peer, handle_of(body)):
                 self._report(job, kind, body)
+                take_turns(job)
 
         return handle
 
@@ -340,6 +346,13 @@ def keys_in(received: Sequence[Packet]) -> set[tuple[bytes, bytes]]:
             if unique not in (b"", b"-"):
                 found.add((function, unique))
     return found
+
+
+def take_turns(job: Job) -> None:
+    """Something was said to all who wait for a job. Raises Unfinished when these are many."""
+    told = len(job.clients or ())
+    if told > FEW_WAITING:
+        raise Unfinished(repeat(b"", -(-told // TOLD_IN_A_TURN)))
 
 
 def unreadable(kind: int) -> bytes:

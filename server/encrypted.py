@@ -4,7 +4,8 @@ Not asyncio's own, for four reasons: who failed to shake hands can be named; a p
 told what it is owed; a large payload is encrypted piece by piece as the peer takes it, instead of holding the loop up
 and memory three times over; and a connection takes no buffer of 256 KiB.
 
-Before the handshake is done there is no protocol, so a stranger costs a transport and OpenSSL's state, for a while.
+Before the handshake is done there is no protocol, so a stranger costs a transport and OpenSSL's state, for a while. It
+has a place among the connections all the same, which the protocol takes over.
 """
 
 import asyncio
@@ -13,10 +14,14 @@ import ssl
 from collections import deque
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from gearmand_py.server import packets
 from gearmand_py.server.codec import TLS_RECORD
+from gearmand_py.server.connection import address_of
+from gearmand_py.server.errors import LimitReached
+from gearmand_py.server.front import Guest
+from gearmand_py.server.peers import Peer
 from gearmand_py.server.seldom import Seldom
 from gearmand_py.server.tls import Tls, name_in, words
 
@@ -30,13 +35,29 @@ MOST_STRANGERS: Final = 1000  # that shake hands at a time; one more, and the fi
 PLAIN: Final = packets.error("TLS_REQUIRED", "This port speaks TLS only")
 
 
+class Porter(Protocol):
+    """Who counts connections."""
+
+    def enter(self, guest: Guest) -> None:
+        """One was made. Raises LimitReached."""
+
+    def leave(self, guest: Guest) -> None:
+        """It has ended."""
+
+    def complain(self, peer: Peer, option: str, what: str) -> None:
+        """Tell the operator what came of a limit."""
+
+
 class Encrypted(asyncio.Protocol):
     """The protocol of a transport of bytes, and the transport of the protocol that `make` returns."""
 
     strangers: Final[dict["Encrypted", None]] = {}  # in the order in which they came
 
-    def __init__(self, tls: Tls, make: Callable[[], asyncio.Protocol]) -> None:
+    def __init__(self, tls: Tls, make: Callable[[], asyncio.Protocol], porter: Porter) -> None:
         self._make = make
+        self._porter = porter
+        self.peer = Peer()  # for the porter
+        self._inside = False  # counted by it, and not by the protocol
         self._protocol: Any = None
         self._transport: Any = None
         self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
@@ -53,6 +74,15 @@ class Encrypted(asyncio.Protocol):
     def connection_made(self, transport: Any) -> None:
         """Let it shake hands, for a while."""
         self._transport = transport
+        self.peer = Peer(address_of(transport.get_extra_info("peername"), None))
+        try:
+            self._porter.enter(self)
+        except LimitReached as error:
+            self._porter.complain(self.peer, error.option, f"was refused: {error.text}")
+            self._tls = None
+            transport.close()
+            return
+        self._inside = True
         self._deadline = asyncio.get_running_loop().call_later(HANDSHAKE_SECONDS, self._too_late)
         self.strangers[self] = None
         if len(self.strangers) > MOST_STRANGERS:
@@ -83,6 +113,9 @@ class Encrypted(asyncio.Protocol):
         """Tell the protocol, if there is one."""
         if self._protocol is None:
             self._refuse("it has gone", quietly=not self._heard)
+        if self._inside:
+            self._inside = False
+            self._porter.leave(self)
         self._tls = self._deadline = self._last = None
         self._unsent.clear()
         protocol, self._protocol = self._protocol, None  # ends the reference cycle: see app.tame_collector
@@ -116,6 +149,7 @@ class Encrypted(asyncio.Protocol):
             self._known()
             self._send()
             self._protocol = self._make()
+            self._inside = False
             self._protocol.connection_made(self)
             self._read()
 
@@ -136,12 +170,8 @@ class Encrypted(asyncio.Protocol):
         self._known()
         self._tls = None
         if not quietly:
-            SELDOM.warn(self._address(), "no TLS with %s: %s", self._address(), reason)
+            SELDOM.warn(self.peer.address, "no TLS with %s: %s", self.peer.address, reason)
         self._transport.close()
-
-    def _address(self) -> str:
-        name = self._transport.get_extra_info("peername")
-        return str(name[0]) if name else "-"
 
     # ---- from the peer
 
@@ -158,7 +188,7 @@ class Encrypted(asyncio.Protocol):
         except ssl.SSLWantReadError:  # a part of a record
             pass
         except ssl.SSLError as error:
-            SELDOM.warn(self._address(), "TLS with %s broke: %s", self._address(), words(error))
+            SELDOM.warn(self.peer.address, "TLS with %s broke: %s", self.peer.address, words(error))
             self._transport.abort()
             return
         if self._outgoing.pending:
@@ -171,7 +201,11 @@ class Encrypted(asyncio.Protocol):
     # ---- what a transport has
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
-        """`certificate`: the name in what the peer has shown; `peercert`: all of it; else the socket's."""
+        """`certificate`: the name in what the peer has shown; `peercert`: all of it; `guest`: us; else the socket's."""
+        if name == "guest":
+            return self
+        if name == "peername":
+            return (self.peer.address,)
         if name in ("certificate", "peercert"):
             shown = self._tls.getpeercert() if self._tls else None
             return (name_in(shown) if name == "certificate" else shown) or default
@@ -224,6 +258,13 @@ class Encrypted(asyncio.Protocol):
 
     def abort(self) -> None:
         """Drop the connection."""
+        self._transport.abort()
+
+    def drop(self) -> None:
+        """The same, for the porter, with no word of how the handshake went."""
+        if self._protocol is None:
+            self._known()
+            self._tls = None
         self._transport.abort()
 
     # ---- to the peer

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 from gearmand_py.server.jobs import PRIORITIES, Function, Job, JobQueue
 from gearmand_py.server.later import Later
 from gearmand_py.server.tails import Tail
-from gearmand_py.server.uniques import Key, Uniques
+from gearmand_py.server.uniques import Key, Sees, Uniques
 from gearmand_py.storage.base import BY_PAYLOAD, DEAD, Entry, JobRecord
 
 if TYPE_CHECKING:
@@ -108,7 +108,7 @@ class Index:
         self._filling: dict[JobQueue, None] = {}  # these, and those that are being filled
         self._to_return: deque[Job] = deque()
         self._returning: set[int] = set()
-        self._to_release: deque[int] = deque()
+        self.to_release: deque[int] = deque()
         self._due: set[int] = set()
         self._releasing = False  # jobs that are due are being read: those after them wait
         # given up while their ids were still in their places
@@ -142,9 +142,10 @@ class Index:
     def remove(self, job: Job) -> None:
         """A job is over."""
         del self.jobs[job.id]
-        self.used -= JOB_COST + len(job.data)
+        size = JOB_COST + len(job.data)
+        self.used -= size
         if not job.background:
-            self.foreground -= JOB_COST + len(job.data)
+            self.foreground -= size
         if job.id in self._asked:
             self._left.add(job.id)
         key = job.coalesce_key
@@ -195,15 +196,15 @@ class Index:
             raise NotResident(missing)
         return None
 
-    def with_unique(self, unique: bytes) -> Job | None:
-        """A live job with this unique key, whatever its function. Raises NotResident."""
-        job = self.uniques.any_with(unique)
-        if job is not None:
-            return job
-        missing = []
-        for id_ in self.uniques.noted_anywhere(unique):
+    def with_unique(self, unique: bytes, sees: Sees) -> Job | None:
+        """A live job with this unique key, of whatever function is seen. Raises NotResident."""
+        for known in self.uniques.all_with(unique):
+            if sees(known.function.name):
+                return known
+        missing: list[int] = []
+        for id_ in self.uniques.noted_anywhere(unique, sees):
             job = self.jobs.get(id_)
-            if job is not None and job.unique == unique:
+            if job is not None and job.unique == unique and sees(job.function.name):
                 return job
             if job is None and id_ not in self._absent and id_ not in self.dead_visitors:
                 missing.append(id_)
@@ -352,8 +353,7 @@ class Index:
         """Of jobs that are not in memory, but for those that are being read just now; it may change meanwhile."""
         queues = (queue for function in list(self.functions.values()) for queue in function.queues)
         tails = (tail.ids() for queue in queues for tail in (queue.tail, queue.after) if tail)
-        others = (iter(list(ids)) for ids in (self.later, self._to_release))
-        for id_ in chain(chain.from_iterable(tails), chain.from_iterable(others)):
+        for id_ in chain(chain.from_iterable(tails), self.later.ids(), list(self.to_release)):
             if id_ not in self.jobs and id_ not in self.skipped:
                 yield id_
 
@@ -380,18 +380,25 @@ class Index:
     @property
     def wanting(self) -> bool:
         """There is something to read."""
-        return bool(self.hungry or self._to_return or (self._to_release and not self._releasing))
+        return bool(self.hungry or self._to_return or (self.to_release and not self._releasing))
 
     def release_due(self) -> dict[JobQueue, int]:
         """Queue jobs whose time has come, or have them read first; how many of which queues can be handed out now?"""
         if self.later.next() <= self.wall:
             due = self.later.take_due(self.wall, self.sizes.page)
             self._due.update(due)
-            self._to_release.extend(due)
+            self.to_release.extend(due)
         ready: dict[JobQueue, int] = {}
-        while self._to_release and not (self._releasing or self._is_to_be_read(self._to_release[0])):
-            self._arrive_due(self._to_release.popleft(), {}, ready, [])
+        for _ in range(self.sizes.page):  # of a million that are due at midnight
+            if not self.releasable:
+                break
+            self._arrive_due(self.to_release.popleft(), {}, ready, [])
         return ready
+
+    @property
+    def releasable(self) -> bool:
+        """The next job that is due is in memory, and those before it are in their queues."""
+        return bool(self.to_release) and not (self._releasing or self._is_to_be_read(self.to_release[0]))
 
     @property
     def unsettled(self) -> bool:
@@ -406,10 +413,10 @@ class Index:
         if self._to_return:
             fetch.returning.append(self._to_return.popleft())
             fetch.ids = [job.id for job in fetch.returning]
-        elif self._to_release and not self._releasing:
+        elif self.to_release and not self._releasing:
             self._releasing = True
-            most = min(self.sizes.tight_page, self._careful, len(self._to_release))  # their sizes are not known
-            fetch.due = [self._to_release.popleft() for _ in range(most)]
+            most = min(self.sizes.tight_page, self._careful, len(self.to_release))  # their sizes are not known
+            fetch.due = [self.to_release.popleft() for _ in range(most)]
             fetch.ids = [id_ for id_ in fetch.due if self._is_to_be_read(id_)]
         else:
             self._take_pages(fetch)
@@ -426,7 +433,12 @@ class Index:
             queue.loading = True
             most_bytes -= sum(size for _, size in entries)
             fetch.pages.append((queue, entries))
-            fetch.ids += [id_ for id_, _ in entries if self._is_to_be_read(id_)]
+            fetch.ids += self._to_be_read([id_ for id_, _ in entries])
+
+    def _to_be_read(self, ids: list[int]) -> list[int]:
+        if not self.skipped and self.jobs.keys().isdisjoint(ids):  # as a rule
+            return ids
+        return [id_ for id_ in ids if self._is_to_be_read(id_)]
 
     def _is_to_be_read(self, id_: int) -> bool:
         job = self.jobs.get(id_)
@@ -447,7 +459,7 @@ class Index:
         self._to_return.extend(fetch.returning)
         if fetch.due:
             self._releasing = False
-            self._to_release.extendleft(reversed(fetch.due))
+            self.to_release.extendleft(reversed(fetch.due))
 
     def arrived(self, fetch: Fetch, records: Iterable[JobRecord]) -> tuple[dict[JobQueue, int], list[Job]]:
         """Take in what was read: how many jobs of which queues can be handed out now; and jobs without a row.
@@ -477,12 +489,12 @@ class Index:
         ready: dict[JobQueue, int],
         lost: list[Job],
     ) -> None:
-        before = queue.size
+        arrived: list[Job] = []
         made = 0
         for id_ in ids:
             row = rows.get(id_)
             if row is not None and id_ not in self.jobs and id_ not in self.skipped:  # as nearly all are
-                queue.push(self._make(row, queue.function))
+                arrived.append(self._make(row, queue.function))
                 made += 1
             elif id_ in self.skipped:
                 self.skipped.discard(id_)
@@ -491,7 +503,8 @@ class Index:
                 job = self._whole(id_, rows, queue, lost)
                 if job is not None:
                     self._now_elsewhere(job)
-                    queue.push(job)
+                    arrived.append(job)
+        queue.push_all(arrived)
         queue.tailed -= made
         self.bare -= made
         self.used -= BARE_COST * made
@@ -499,8 +512,8 @@ class Index:
         del self._filling[queue]
         if not queue.tail:
             queue.tail = None
-        if queue.size > before:
-            ready[queue] = queue.size - before
+        if arrived:
+            ready[queue] = len(arrived)
         self.grown(queue)
         self.want(queue)
 

@@ -157,7 +157,7 @@ class Journal:
         """What waits is over its high mark."""
         batch = self._broker.batch
         return (
-            len(batch.inserts) + len(batch.adopted) + self._rows >= self._pace.most
+            len(batch.inserts) + len(batch.adopted) + len(batch.updates) + self._rows >= self._pace.most
             or batch.data_bytes + self._bytes >= HIGH_BYTES
         )
 
@@ -215,7 +215,8 @@ class Journal:
             began = self._loop.time()
         self._rows = self._bytes = 0
         if len(self._taken) == 1:
-            self._pace.note(len(self._taken[0].batch.inserts), self._loop.time() - began)
+            batch = self._taken[0].batch
+            self._pace.note(len(batch.inserts) + len(batch.updates), self._loop.time() - began)
         for taken in self._taken:
             self._broker.committed(taken.batch)
         self._taken.clear()
@@ -227,7 +228,7 @@ class Journal:
     def _count(self) -> None:
         """What waits for the storage counts for the high mark."""
         batches = [taken.batch for taken in self._taken]
-        self._rows = sum(len(batch.inserts) + len(batch.adopted) for batch in batches)
+        self._rows = sum(len(batch.inserts) + len(batch.adopted) + len(batch.updates) for batch in batches)
         self._bytes = sum(batch.data_bytes for batch in batches)
         if not self.full:
             self._on_taken()

@@ -7,6 +7,7 @@ go into one list for each second, which is what times are given in.
 from array import array
 from collections.abc import Iterator
 from heapq import heappop, heappush
+from itertools import chain
 from math import inf
 from typing import Final
 
@@ -32,11 +33,9 @@ class Later:
     def __len__(self) -> int:
         return self._size
 
-    def __iter__(self) -> Iterator[int]:
-        for _, ids in self._boxes.values():
-            yield from ids
-        for ids in self._seconds.values():
-            yield from ids
+    def ids(self) -> Iterator[int]:
+        """Those that are there now; it may change meanwhile."""
+        return chain.from_iterable([*(ids for _, ids in self._boxes.values()), *self._seconds.values()])
 
     def add(self, id_: int, when: int, now: float) -> None:
         """`id_` is due at `when`, epoch seconds."""
@@ -79,9 +78,11 @@ class Later:
 
     def _open_box(self) -> None:
         """Take a page of the nearest box."""
-        whens, ids = self._boxes[self._nearest[0]]
+        box = self._nearest[0]
+        whens, ids = self._boxes[box]
         for when, id_ in zip(whens[:PAGE], ids[:PAGE], strict=True):
             self._add_near(id_, when)
-        del whens[:PAGE], ids[:PAGE]
-        if not ids:
+        if len(ids) > PAGE:
+            self._boxes[box] = whens[PAGE:], ids[PAGE:]  # not in place: somebody may be going through them
+        else:
             del self._boxes[heappop(self._nearest)]

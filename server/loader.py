@@ -12,7 +12,7 @@ from typing import Final, Protocol
 
 from gearmand_py.server.broker import Broker
 from gearmand_py.server.reading import Reading
-from gearmand_py.storage.base import Reader
+from gearmand_py.storage.base import JobRecord, Reader
 
 log = logging.getLogger(__name__)
 
@@ -24,6 +24,12 @@ class Waiter(Protocol):
 
     def unpark(self) -> None:
         """What was missing has been read, and can be found now. For one who does not wait any more it is nothing."""
+
+
+async def nothing() -> Sequence[JobRecord]:
+    """No rows, in a turn of the loop of its own: jobs that are in memory come in pages too."""
+    await asyncio.sleep(0)
+    return ()
 
 
 class Loader:
@@ -77,7 +83,7 @@ class Loader:
                 continue
             ids = fetch.ids
             self._busy += 1
-            rows = await self._reading.once(partial(reader.rows, ids)) if ids else ()
+            rows = await self._reading.once(partial(reader.rows, ids)) if ids else await nothing()
             self._busy -= 1
             self._begin()
             if rows is None:

@@ -16,6 +16,21 @@ if TYPE_CHECKING:
 Outgoing = Payload | Job | tuple[bytes, bytes]
 
 
+class Held(list[Outgoing]):
+    """What waits for one batch, and how much of it are results: these come whether the peer is read or not."""
+
+    # Of the class until there is one, so that a list is made at no cost.
+    results = 0  # bytes
+    largest = 0  # of one
+
+    def put(self, result: Payload) -> None:
+        """A result is to wait here too."""
+        self.append(result)
+        size = len(result)
+        self.results += size
+        self.largest = max(self.largest, size)
+
+
 class Peer:
     """What one connection can do, runs, waits for, and is to be sent.
 
@@ -61,7 +76,7 @@ class Peer:
         self.rights: Rights = UNLIMITED
         # to be sent
         self.outbox: list[Payload] = []
-        self.held: deque[list[Outgoing]] = deque()
+        self.held: deque[Held] = deque()
         self.fence: Batch | None = None  # the last batch waited for
         self.tail: list[Any] = self.outbox
         self.dirty = False  # stands in the broker's list of peers to flush

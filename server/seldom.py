@@ -26,7 +26,7 @@ class Seldom:
         self._left_out = 0
 
     def warn(self, about: str, text: str, *arguments: object) -> None:
-        """Say it, or count it. `about` whom it is: an address."""
+        """Say it, or count it. `about` whom or what it is: an address, with an option or without."""
         loop = asyncio.get_running_loop()
         if self._of_one.take(about, loop.time()) and self._of_all.take("", loop.time()):
             self._log.warning(text, *arguments)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Final
 
-from gearmand_py.server.connection import Front
+from gearmand_py.server.front import Front
 from gearmand_py.server.loader import Loader
 from gearmand_py.server.reading import Reading
 from gearmand_py.server.streaming import Streaming

@@ -1,6 +1,7 @@
 """The part of a queue that is not in memory: bare ids in order, and how large their payloads are."""
 
 from array import array
+from bisect import bisect
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import accumulate, chain
@@ -57,7 +58,7 @@ class Tail:
         while self._pieces and count > 0:
             ids, sizes = self._pieces[0]
             stop = min(self._start + count, len(ids))
-            fitting = sum(total <= most_bytes for total in accumulate(sizes[self._start : stop]))
+            fitting = bisect(list(accumulate(sizes[self._start : stop])), most_bytes)
             stop = self._start + (fitting or not taken)
             taken += zip(ids[self._start : stop], sizes[self._start : stop], strict=True)
             count -= stop - self._start

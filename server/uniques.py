@@ -4,13 +4,14 @@ Keys of jobs in memory are in a dict. Those of bare ids are hashes in a compact 
 with the same hash, so a hit is confirmed by the row.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from math import inf
 
 from gearmand_py.server.compact import BIT, CompactMap
 from gearmand_py.server.jobs import Function, Job
 
 Key = bytes | tuple[bytes]
+Sees = Callable[[bytes], bool]  # may somebody be told of the jobs of a function?
 
 
 class Uniques:
@@ -72,10 +73,12 @@ class Uniques:
             return False
         return True
 
-    def any_with(self, key: Key) -> Job | None:
-        """A job in memory with this key, whatever its function."""
+    def all_with(self, key: Key) -> Collection[Job]:
+        """The jobs in memory with this key, whatever their functions."""
         found = self._jobs.get(key)
-        return next(iter(found.values())) if isinstance(found, dict) else found
+        if found is None:
+            return ()
+        return found.values() if isinstance(found, dict) else (found,)
 
     # ---- bare ids
 
@@ -100,9 +103,9 @@ class Uniques:
         """Bare ids that may have the key."""
         return self._hashes.get(hash(function.name) ^ hash(key))
 
-    def noted_anywhere(self, key: Key) -> Iterator[int]:
-        """The same whatever the function: the functions that have had bare ids are asked one by one."""
-        for name in self._names:
+    def noted_anywhere(self, key: Key, sees: Sees) -> Iterator[int]:
+        """The same for all functions that are seen: those that have had bare ids are asked one by one."""
+        for name in filter(sees, self._names):
             yield from self._hashes.get(hash(name) ^ hash(key))
 
     def __len__(self) -> int:

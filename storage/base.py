@@ -14,8 +14,9 @@ Errors, all `StorageError`; the text of each is made for the operator (what, whe
     └── StorageUnavailable  it may work in a moment: locked, connection lost, restarting
 """
 
-from collections.abc import Collection, Sequence
-from typing import Final, NamedTuple, Protocol
+from collections.abc import Collection, Iterable, Sequence
+from functools import partial
+from typing import Any, Final, NamedTuple, Protocol
 
 # An id is 42 bits of milliseconds since 2024, 10 bits of node, 11 bits of sequence: time-ordered, so it is the submit
 # time, the FIFO order and the handle in one.
@@ -80,6 +81,11 @@ class JobRecord(NamedTuple):
     run_at: int  # epoch seconds, RUN_AT_ONCE or DEAD
     reducer: bytes | None
     data: Payload
+
+
+def records(rows: Iterable[tuple[Any, ...]]) -> list[JobRecord]:
+    """Rows with all columns, as a driver gives them. `_make` would cost a call in Python for each."""
+    return list(map(partial(tuple.__new__, JobRecord), rows))
 
 
 class Entry(NamedTuple):

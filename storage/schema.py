@@ -1,5 +1,6 @@
 """The tables, whose names a prefix and a PostgreSQL schema may change: `gearman_job`; `gearman_node`, which says how
-far each node's ids have come; `gearman_import`, which says how far each import has come and is no server's business.
+far each node's ids have come; and `gearman_import`, which says how far each import has come, and is no server's
+business.
 
 This is the schema as it is now; `gearmand_py.migrations` has the way there, and a test holds the two equal. The view
 that shows the table to people is in `storage/view.py`.

@@ -233,6 +233,8 @@ class Core:
         """The connection is lost."""
         self._tick()
         self.broker.disconnect(peer)
+        while self.broker.settle(peer, 3):
+            pass
         del self._inputs[peer]
         self._flush()
 

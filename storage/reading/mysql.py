@@ -9,7 +9,7 @@ import warnings
 from collections.abc import Collection, Sequence
 from typing import Any, Final
 
-from gearmand_py.storage.base import BY_PAYLOAD, DEAD, RUN_AT_ONCE, Entry, JobRecord
+from gearmand_py.storage.base import BY_PAYLOAD, DEAD, RUN_AT_ONCE, Entry, JobRecord, records
 from gearmand_py.storage.networked import NetworkedStorage
 from gearmand_py.storage.reading.networked import NetworkedReader
 from gearmand_py.storage.reading.pages import CutShort, Page, conditions, items, with_payloads
@@ -165,7 +165,7 @@ class MysqlReader(NetworkedReader):
 
     async def _singly(self, driver: Any, which: str) -> Sequence[JobRecord]:
         rows = await all_of(driver, f"SELECT {','.join(COLUMNS)} FROM {self._ours} AND {which}")
-        return [JobRecord._make(row) for row in rows]
+        return records(rows)
 
 
 async def all_of(driver: Any, statement: str) -> Sequence[Any]:

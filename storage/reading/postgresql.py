@@ -6,7 +6,7 @@ Each call is a transaction, behind a proxy in a session of any settings. What it
 from collections.abc import Collection, Sequence
 from typing import Any, Final
 
-from gearmand_py.storage.base import BY_PAYLOAD, DEAD, RUN_AT_ONCE, Entry, JobRecord
+from gearmand_py.storage.base import BY_PAYLOAD, DEAD, RUN_AT_ONCE, Entry, JobRecord, records
 from gearmand_py.storage.reading.networked import NetworkedReader
 from gearmand_py.storage.sql import COLUMNS
 
@@ -67,7 +67,7 @@ class PostgresReader(NetworkedReader):
 
     async def rows(self, ids: Sequence[int]) -> Sequence[JobRecord]:
         """By primary key."""
-        return list(map(JobRecord._make, await self._of(",".join(COLUMNS), ids)))
+        return records(await self._of(",".join(COLUMNS), ids))
 
     async def backlog(self, after: int, upto: int) -> set[tuple[bytes, int]]:
         """GROUP BY, which PostgreSQL does in parallel."""

@@ -1,7 +1,9 @@
 """Reading a SQLite file on a connection and a thread of its own.
 
-Rows are fetched one by one in the thread, and made entries on the loop. To join a page in SQLite, which takes the
-interpreter lock once instead of for each row, cost both more (docs/benchmarks.md).
+SQLite gives the interpreter lock up at each row it fetches. In the thread the lock then changes hands twice for each,
+and a busy loop pays more for that than for the row. So small rows are only brought into memory in the thread, by a
+statement of one row, and then fetched on the loop, where nobody takes the lock away. To join a page in SQLite cost more
+than either (docs/benchmarks.md).
 """
 
 import asyncio
@@ -9,14 +11,17 @@ import sqlite3
 from collections.abc import Callable, Collection, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
-from gearmand_py.storage.base import BY_PAYLOAD, DEAD, RUN_AT_ONCE, Entry, JobRecord, StorageError
+from gearmand_py.storage.base import BY_PAYLOAD, DEAD, RUN_AT_ONCE, Entry, JobRecord, StorageError, records
 from gearmand_py.storage.reading.pages import conditions
 from gearmand_py.storage.sql import COLUMNS
 
 BUSY_SECONDS: Final = 1.0
+# Payloads of a page that are fetched on the loop, in a millisecond or two.
+FETCHED_AT_ONCE: Final = 1024 * 1024
 
 # SQLite knows the length of a payload without reading it.
 ENTRY: Final = f"""
@@ -35,7 +40,7 @@ class SqliteReader:
         self._table = table
         self._translate = translate
         self._thread = ThreadPoolExecutor(1, "gearmand-py-reader")
-        self._database: sqlite3.Connection | None = None  # touched by the thread only, but for interrupt()
+        self._database: sqlite3.Connection | None = None  # the thread's, or the loop's while that rests
         self._files: Sequence[int] = ()  # those that are open
 
     # ---- what is asked
@@ -62,7 +67,9 @@ class SqliteReader:
 
     async def rows(self, ids: Sequence[int]) -> Sequence[JobRecord]:
         """By primary key."""
-        return list(map(JobRecord._make, await self._all(",".join(COLUMNS), conditions(ids))))
+        which = tuple(conditions(ids))
+        found = await self._in_thread(partial(self._bring_in, which))
+        return records(self._on_loop(partial(self._fetch, which)) if found is None else found)
 
     async def backlog(self, after: int, upto: int) -> set[tuple[bytes, int]]:
         """A scan that sorts nothing."""
@@ -79,6 +86,20 @@ class SqliteReader:
         return await self._entries([f"{alive} AND (function_name, unique_key) IN (VALUES {wanted})"])
 
     # ---- how
+
+    def _bring_in(self, which: Iterable[str], database: sqlite3.Connection) -> list[Any] | None:
+        """Begin to read, and have the rows in memory; if they are large, read them."""
+        database.execute("BEGIN")
+        sizes = f"SELECT total(length(data)) FROM {self._table} WHERE "
+        size = sum(database.execute(sizes + condition).fetchone()[0] for condition in which)
+        return None if size <= FETCHED_AT_ONCE else self._fetch(which, database)
+
+    def _fetch(self, which: Iterable[str], database: sqlite3.Connection) -> list[Any]:
+        """The rows as they were when the reading began, and its end."""
+        columns = f"SELECT {','.join(COLUMNS)} FROM {self._table} WHERE "
+        rows = [row for condition in which for row in fetched(database, columns + condition)]
+        database.execute("COMMIT")
+        return rows
 
     async def _one(self, query: str) -> Any:
         return await self._in_thread(lambda database: database.execute(query).fetchone()[0])
@@ -100,12 +121,24 @@ class SqliteReader:
             self._interrupt()
             raise
 
+    def _on_loop(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        """What waits for nothing, after a trip to the thread."""
+        assert self._database is not None
+        try:
+            return work(self._database)
+        except sqlite3.Error as error:
+            self._disconnect()
+            raise self._translate(error) from error
+
     def _run(self, work: Callable[[sqlite3.Connection], T]) -> T:
         """In the thread. A connection on which something failed is not used again."""
         if self._files != self._files_now():
             self._disconnect()
         try:
-            return work(self._database or self._connect())
+            database = self._database or self._connect()
+            if database.in_transaction:  # its call was cancelled before its end
+                database.execute("ROLLBACK")
+            return work(database)
         except sqlite3.Error:
             self._disconnect()
             raise

@@ -12,7 +12,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from itertools import islice
+from itertools import chain, islice
 from selectors import EVENT_READ, EVENT_WRITE, DefaultSelector
 from threading import Thread
 from typing import Final
@@ -23,6 +23,7 @@ from gearmand_py.server.codec import Connection
 HOST: Final = "127.0.0.1"
 CHUNK: Final = 256 * 1024
 MIB: Final = 1024 * 1024
+BARE: Final = 10_000  # the last of a backlog, of which no more than the first are in memory
 
 Result = dict[str, int]
 Source = Iterator[bytes]
@@ -38,6 +39,16 @@ class Stop:
     def _listen(self) -> None:
         sys.stdin.read()
         self.told = True
+
+
+class Ended(Stop):
+    """The flood goes on until there is enough of it."""
+
+    def __init__(self) -> None:
+        self.told = True
+
+
+ALREADY: Final = Ended()
 
 
 class Line:
@@ -57,6 +68,11 @@ class Line:
     def done(self) -> bool:
         """All of its source is sent."""
         return not self._out and self.source is EMPTY
+
+    @property
+    def answered(self) -> int:
+        """How many packets have come."""
+        return self.said.total()
 
     @property
     def events(self) -> int:
@@ -112,9 +128,9 @@ class Crowd:
         if line.events:
             self._selector.register(line.socket, line.events, line)
 
-    def flood(self, stop: Stop, until: Callable[[], bool] = lambda: False) -> None:
-        """Attend them until told to stop, or this holds."""
-        while not stop.told and not until():
+    def flood(self, stop: Stop, enough: Callable[[], bool] = lambda: True) -> None:
+        """Attend them until told to stop and this holds."""
+        while not (stop.told and enough()):
             for key, events in self._selector.select(0.1):
                 line: Line = key.data
                 before, wanted = line.sent, line.events
@@ -275,17 +291,18 @@ def can_do(port: int, number: int, stop: Stop) -> Result:
     line = Line(port, some(names))
     crowd.add(line)
     flooding()
-    crowd.flood(stop)
+    crowd.flood(stop, lambda: line.done or crowd.ended > 0)
     return {"all sent": int(line.done), **crowd.result()}
 
 
 def new_functions(port: int, number: int, stop: Stop) -> Result:
     """Background jobs, each of a function that nobody has heard of."""
     crowd = Crowd(port)
-    for part in range(4):
-        crowd.add(Line(port, some(jobs_of_new_functions(part, number // 4))))
+    lines = [Line(port, some(jobs_of_new_functions(part, number // 4))) for part in range(4)]
+    for line in lines:
+        crowd.add(line)
     flooding()
-    crowd.flood(stop)
+    crowd.flood(stop, lambda: all(line.done for line in lines) or crowd.ended > 0)
     return crowd.result()
 
 
@@ -316,13 +333,13 @@ def nobody_works(port: int, number: int, stop: Stop) -> Result:
 
 
 def half_packets(port: int, number: int, stop: Stop) -> Result:
-    """Connections that each send half of a packet of 64 MiB, and no more."""
+    """Connections that each send half of a packet of 64 MiB, and no more, until the server has ended one of them."""
     size = 64 * MIB - 100
     crowd = Crowd(port)
     for _ in range(number):
         crowd.add(Line(port, large(packets.SUBMIT_JOB_BG, b"half\0\0", size, size // 2)))
     flooding()
-    crowd.flood(stop)
+    crowd.flood(stop, lambda: crowd.ended > 0)
     return crowd.result()
 
 
@@ -354,6 +371,68 @@ def listings(port: int, number: int, stop: Stop) -> Result:
     return {"bytes": read}
 
 
+def leave(port: int, number: int, stop: Stop) -> Result:
+    """Clients that submit so many foreground jobs each, and leave once they are acknowledged."""
+    packet = packets.request(packets.SUBMIT_JOB, b"left", b"", b"")
+    return leaving(port, number, stop, lambda: repeated(packet, number))
+
+
+def hoard(port: int, number: int, stop: Stop) -> Result:
+    """Workers that take so many background jobs each, do none, and leave."""
+    able, grab = packets.request(packets.CAN_DO, b"backlog"), packets.request(packets.GRAB_JOB)
+    return leaving(port, number, stop, lambda: chain((able,), repeated(grab, number)))
+
+
+def leaving(port: int, number: int, stop: Stop, source: Callable[[], Source]) -> Result:
+    """Ten connections at a time, which leave when they have so many answers."""
+    flooding()
+    left = 0
+    while not stop.told:
+        left += leave_together(port, number, stop, [Line(port, source()) for _ in range(10)])
+    return {"left": left}
+
+
+def leave_together(port: int, number: int, stop: Stop, lines: list[Line]) -> int:
+    """These; returns how many they are."""
+    crowd = Crowd(port)
+    for line in lines:
+        crowd.add(line)
+    crowd.flood(ALREADY, lambda: stop.told or crowd.ended > 0 or all(line.answered >= number for line in lines))
+    for line in lines:
+        line.socket.close()
+    return len(lines)
+
+
+def delayed(port: int, number: int, stop: Stop) -> Result:
+    """So many jobs for one and the same second, a few from now."""
+    due = b"%d" % (time.time() + 4)
+    packet = packets.request(packets.SUBMIT_JOB_EPOCH, b"delayed", b"", due, b"")
+    crowd = Crowd(port)
+    lines = [Line(port, repeated(packet, number // 4)) for _ in range(4)]
+    for line in lines:
+        crowd.add(line)
+    flooding()
+    crowd.flood(stop)
+    return crowd.result()
+
+
+def statuses(port: int, number: int, stop: Stop) -> Result:
+    """So many connections that ask without end for the status of jobs that are in the table only."""
+    with socket.create_connection((HOST, port), 20) as operator:
+        operator.sendall(b"show jobs\n")
+        listing = bytearray()
+        while not listing.endswith(b"\n.\n"):
+            listing += operator.recv(CHUNK)
+    handles = [line.partition(b"\t")[0] for line in listing.splitlines()[-BARE:-1]]
+    questions = b"".join(packets.request(packets.GET_STATUS, bytes(handle)) for handle in handles)
+    crowd = Crowd(port)
+    for _ in range(number):
+        crowd.add(Line(port, repeated(questions)))
+    flooding()
+    crowd.flood(stop)
+    return crowd.result()
+
+
 def wait(stop: Stop) -> None:
     """Until the flood is to end."""
     while not stop.told:
@@ -376,6 +455,10 @@ FLOODS: Final = {
         half_packets,
         echoes,
         listings,
+        leave,
+        hoard,
+        delayed,
+        statuses,
     )
 }
 

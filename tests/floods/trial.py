@@ -13,6 +13,7 @@ from tests.harness.server import Server
 
 MIB: Final = 1024 * 1024
 SETTLING: Final = 20.0  # seconds that a server may take to see that everybody has gone
+ENDING: Final = 120.0  # that a flood may take to its end, where it has one
 # Memory that a server may take. It is told little, so that a flood that is not bounded shows soon.
 LIMIT: Final = 64 * MIB
 LIMITS: Final = ("--memory-limit", "64M", "--max-buffers", "64M", "--max-output", "16M")
@@ -20,6 +21,7 @@ LIMITS: Final = ("--memory-limit", "64M", "--max-buffers", "64M", "--max-output"
 # keeps them.
 BASE: Final = 110 * MIB
 BUDGET: Final = BASE + 4 * LIMIT + 2 * 64 * MIB + 2 * 32 * MIB
+READING: Final = 8  # files, and threads, of the connections that read the table, made when they are first needed
 A_CONNECTION: Final = 24 * 1024
 A_FUNCTION: Final = 4 * 1024
 
@@ -52,6 +54,10 @@ FLOODS: Final = (
     Flood("half_packets", 50, 1_000, "connections that send half of 64 MiB", connections=1_000),
     Flood("echoes", 1_000, 100_000, "ECHO_REQ of 1 MiB, answers not read"),
     Flood("listings", 2, 4, "connections that ask for show jobs without end", backlog=250_000),
+    Flood("leave", 1_000, 50_000, "foreground jobs of each of 10 clients at a time, which then leave"),
+    Flood("hoard", 1_000, 10_000, "jobs of each of 10 workers at a time, which then leave", backlog=50_000),
+    Flood("delayed", 10_000, 1_000_000, "jobs that are due in the same second"),
+    Flood("statuses", 4, 20, "connections that ask for jobs that are in the table only", backlog=250_000),
 )
 
 
@@ -112,7 +118,7 @@ def forget_peak(server: Server) -> None:
 def settled(server: Server, before: State) -> State:
     """Wait until it has let go of all who have left."""
     until = time.monotonic() + SETTLING
-    while (now := state_of(server)).peers > before.peers or now.files > before.files:
+    while (now := state_of(server)).peers > before.peers or now.files > before.files + READING:
         if time.monotonic() > until:
             break
         time.sleep(0.1)
@@ -158,7 +164,7 @@ def pour(server: Server, flood: Flood, number: int, seconds: float) -> dict[str,
         generator.expect(b"flooding", 120)
         time.sleep(seconds)
         generator.end_input()
-        said: dict[str, Any] = json.loads(generator.expect(rb"(\{.*\})", 60)[1])
+        said: dict[str, Any] = json.loads(generator.expect(rb"(\{.*\})", ENDING)[1])
         return said
 
 

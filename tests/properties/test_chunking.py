@@ -113,22 +113,6 @@ def test_whole_bytewise_or_cut_anywhere(data: bytes, places: list[int], expected
     assert read(cut(data, places), expected) == whole
 
 
-def read_some(pieces: Iterable[bytes], most: int) -> tuple[list[Packet], tuple[str, str] | None]:
-    """The same, about so many bytes at a time."""
-    codec = Connection(REQUEST, MAX_PACKET)
-    found = []
-    for piece in pieces:
-        found += codec.feed_some(piece, most)
-        while codec.rest:
-            found += codec.feed_some(codec.rest, most)
-    return found, (codec.error.code, codec.error.text) if codec.error else None
-
-
-@given(ANY_BYTES, st.lists(st.integers(0, 20_000), max_size=10), st.integers(1, 100))
-def test_some_at_a_time(data: bytes, places: list[int], most: int) -> None:
-    assert read_some(cut(data, places), most) == read([data], REQUEST)
-
-
 @given(st.lists(st.tuples(st.integers(1, HIGHEST), st.binary(max_size=MAX_PACKET)), max_size=10))
 def test_what_is_packed_is_read(sent: list[Packet]) -> None:
     data = b"".join(pack(REQUEST, kind, body) for kind, body in sent)

@@ -4,6 +4,7 @@ import asyncio
 import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from sqlalchemy import make_url
 
 from gearmand_py.migrations import upgrade
 from gearmand_py.storage.base import StorageError
+from gearmand_py.storage.reading.sqlite import FETCHED_AT_ONCE
 from gearmand_py.storage.schema import Tables
 from gearmand_py.storage.sqlite import SqliteStorage
 from tests.storage.readers import SOON, all_entries, entries, reader_of
@@ -72,6 +74,22 @@ async def test_a_log_that_was_removed_and_made_anew_is_read(in_file: SqliteStora
             file.with_name("queue.db-wal").unlink()
             await in_file.commit(insert(job(id_)))
             assert await reader.count() == id_
+
+
+async def test_large_rows_and_small_ones_are_read(in_file: SqliteStorage) -> None:
+    large = [job(id_, data=bytes([id_]) * FETCHED_AT_ONCE) for id_ in (4, 5)]
+    await in_file.commit(insert(*large))
+    async with reader_of(in_file) as reader:
+        assert await reader.rows([1, 4, 5, 6]) == [*jobs(1, 1), *large]
+        assert await reader.rows([1, 2, 6]) == jobs(1, 2)
+
+
+async def test_after_a_reading_that_did_not_come_to_its_end_the_rows_are_those_of_now(in_file: SqliteStorage) -> None:
+    reader = in_file.reader()
+    await reader._in_thread(partial(reader._bring_in, ("id IN (1,2)",)))
+    await in_file.commit(delete(1))
+    assert await reader.rows([1, 2]) == jobs(2, 2)
+    await reader.close()
 
 
 async def test_a_cancelled_scan_ends(in_file: SqliteStorage) -> None:

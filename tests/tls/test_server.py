@@ -6,6 +6,7 @@ import signal
 import socket
 import ssl
 import warnings
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -251,3 +252,44 @@ def test_a_stop_ends_connections_as_it_does_plain_ones(server: Server, authority
             connected.close()
             assert server.wait() == 0
     assert "Traceback" not in server.stderr
+
+
+# ---- before the handshake is done
+
+
+def test_who_does_not_shake_hands_counts_as_a_connection(
+    start_server: StartServer, own: Pair, authority: Authority
+) -> None:
+    server = start_server("--ssl", *own.options, "--max-connections", "2")
+    context = authority.context()
+    with secured(server.port, context) as first:
+        assert version_over(first).startswith(b"OK ")
+        with socket.create_connection((HOST, server.port), 20) as silent:
+            assert_refused(server.port, context)
+            server.expect(rb"WARNING connection from 127.0.0.1 was refused: There are 2 connections.*--max-connections")
+            assert version_over(first).startswith(b"OK ")
+            silent.settimeout(20)
+            silent.shutdown(socket.SHUT_WR)
+            assert not silent.recv(1)
+        assert_served(server.port, context)  # its place was given back
+        for _ in range(5):
+            assert_served(server.port, context)  # and so are those of who did
+
+
+def test_a_first_packet_in_time_and_the_handshake_before_it(
+    start_server: StartServer, own: Pair, authority: Authority
+) -> None:
+    server = start_server("--ssl", *own.options, "--first-packet-timeout", "0.5")
+    context = authority.context()
+    with (
+        secured(server.port, context) as speaker,
+        socket.create_connection((HOST, server.port), 20) as silent,
+        secured(server.port, context) as shaken,
+    ):
+        assert version_over(speaker).startswith(b"OK ")
+        for late in (silent, shaken):
+            late.settimeout(20)
+            with suppress(ssl.SSLError, ConnectionError):
+                assert not late.recv(1)
+        assert version_over(speaker).startswith(b"OK ")
+    server.expect(rb"has sent no packet in time \(--first-packet-timeout\)")

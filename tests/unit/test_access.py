@@ -226,6 +226,15 @@ def test_another_ones_job_is_as_good_as_unknown() -> None:
     assert core.received(stranger) == [(STATUS_RES_UNIQUE, b"letter-1", b"1", b"0", b"0", b"0", b"1")]
 
 
+def test_another_ones_job_with_the_same_key_hides_none() -> None:
+    core = Guarded(MAIL, ADMIN)
+    owner, client = core.come("127.0.0.1"), core.come()
+    core.submit(owner, b"pay", b"", unique=b"key")
+    core.submit(client, b"mail.a", b"", unique=b"key")
+    core.send(client, GET_STATUS_UNIQUE, b"key")
+    assert core.received(client) == [(STATUS_RES_UNIQUE, b"key", b"1", b"0", b"0", b"0", b"1")]
+
+
 def test_a_report_on_another_ones_job() -> None:
     core = Guarded(MAIL, ADMIN)
     owner, worker, stranger = core.come("127.0.0.1"), core.come("127.0.0.1"), core.come()

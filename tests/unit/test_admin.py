@@ -1,7 +1,11 @@
 """The text protocol, byte for byte."""
 
+from collections.abc import Iterator
+
 import pytest
 
+from gearmand_py.server.admin import FIRST, SLICE
+from gearmand_py.server.dispatch import Unfinished
 from gearmand_py.server.packets import (
     CAN_DO,
     GET_STATUS,
@@ -123,6 +127,22 @@ def test_a_tab_or_a_newline_in_a_name_does_not_break_the_listing(core: Core, ope
     assert core.ask(operator, b"status\n") == b"a\\x09b\\x0ac\t0\t0\t1\n.\n"
 
 
+@pytest.mark.parametrize(
+    ("name", "there"),
+    [
+        ("a\x85b", b"a\\x85b"),
+        ("a\x9b2Jb", b"a\\x9b2Jb"),
+        ("a\u2028b", b"a\\u2028b"),
+        ("a\u2029b", b"a\\u2029b"),
+    ],
+)
+def test_what_ends_a_line_or_moves_a_cursor_beyond_ascii(core: Core, operator: Peer, name: str, there: bytes) -> None:
+    """A program that takes a listing apart with Python's splitlines would read rows that a stranger made up."""
+    core.send(operator, CAN_DO, name.encode())
+
+    assert core.ask(operator, b"status\n") == there + b"\t0\t0\t1\n.\n"
+
+
 def test_a_space_breaks_no_column_where_tabs_separate_them(core: Core, operator: Peer) -> None:
     """What monitors a function of this name knows it by this name."""
     core.send(operator, CAN_DO, b"to do")
@@ -180,6 +200,79 @@ def test_show_unique_jobs_leaves_out_jobs_without(core: Core, operator: Peer) ->
     core.submit(client, b"f")
 
     assert core.ask(operator, b"show unique jobs\n") == b"one\n.\n"
+
+
+def test_a_unique_key_that_is_a_dot_does_not_end_the_listing(core: Core, operator: Peer) -> None:
+    client = core.connect()
+    core.submit(client, b"f", b"", b".")
+    core.submit(client, b"f", b"", b"two")
+
+    assert core.ask(operator, b"show unique jobs\n") == b"\\x2e\ntwo\n.\n"
+
+
+def test_jobs_without_a_unique_key_are_gone_through_a_slice_at_a_time(core: Core, operator: Peer) -> None:
+    """Or a line that costs nothing to send would keep all others waiting for as long as there are jobs."""
+    jobs = 3 * SLICE
+    for _ in range(jobs):
+        core.submit(core.connect(), b"f")
+    slices = core.admin.answer(operator, b"show unique jobs")
+
+    assert isinstance(slices, Iterator)
+    found = list(slices)
+    assert len(found) > jobs // SLICE
+    assert b"".join(found) == b".\n"
+
+
+def test_a_listing_of_more_than_a_few_lines_waits_for_its_turn(core: Core, operator: Peer) -> None:
+    for number in range(FIRST + 1):
+        core.send(operator, CAN_DO, b"%d" % number)
+
+    with pytest.raises(Unfinished):
+        core.dispatch.text(operator, b"status")
+
+
+# ---- listings that are not read
+
+
+def begun(core: Core, operator: Peer) -> Iterator[bytes]:
+    """What is to follow of a listing of functions."""
+    slices = core.admin.answer(operator, b"status")
+    assert isinstance(slices, Iterator)
+    next(slices)
+    return slices
+
+
+def test_listings_that_nobody_reads_share_a_bound(core: Core, operator: Peer) -> None:
+    """Each has a copy of what it goes through; of ten thousand such copies the server would die."""
+    for number in range(2 * SLICE):
+        core.send(operator, CAN_DO, b"f%d" % number)
+    core.admin.copies.most = 5 * SLICE
+    asked = [begun(core, operator) for _ in range(4)]
+
+    assert core.admin.copies.size <= 5 * SLICE
+    assert [b"".join(slices)[-3:] == b"\n.\n" for slices in asked] == [False, False, True, True]
+
+
+def test_the_listing_that_makes_no_progress_is_the_one_that_ends(core: Core, operator: Peer) -> None:
+    for number in range(2 * SLICE):
+        core.send(operator, CAN_DO, b"f%d" % number)
+    core.admin.copies.most = 5 * SLICE
+    read, unread = begun(core, operator), begun(core, operator)
+    next(read)
+    next(read)
+    another = begun(core, operator)
+
+    assert b"".join(unread).endswith(b"\nERR SLOW_READER This+listing+was+left+unread+while+others+were+asked+for\r\n")
+    assert b"".join(read).endswith(b"\n.\n")
+    assert b"".join(another).endswith(b"\n.\n")
+
+
+def test_a_listing_that_is_given_up_leaves_nothing(core: Core, operator: Peer) -> None:
+    core.send(operator, CAN_DO, b"f")
+    slices = begun(core, operator)
+    del slices
+
+    assert not core.admin.copies.size
 
 
 @pytest.mark.parametrize("line", [b"show", b"show job", b"show unique", b"show jobs now", b"show unique jobs now"])

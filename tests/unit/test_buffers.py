@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gearmand_py.server.buffers import LEAST_SENT, PATIENCE, Backlogs, Incoming
+from gearmand_py.server.buffers import LEAST_PART, LEAST_SENT, PATIENCE, Backlogs, Incoming
 
 MIB = 1024 * 1024
 
@@ -73,11 +73,12 @@ def test_who_sends_nothing_while_others_wait_has_to_go() -> None:
     for _ in range(PATIENCE * 2):
         assert incoming.look() == []  # nobody waits
     begun(incoming, 1)
+    enough = max(LEAST_SENT, 6 * MIB // LEAST_PART)
     for _ in range(PATIENCE - 1):
-        busy.missing -= LEAST_SENT
+        busy.missing -= enough
         stopped.missing -= 1
         assert incoming.look() == []
-    busy.missing -= LEAST_SENT
+    busy.missing -= enough
     assert incoming.look() == [stopped]
 
 

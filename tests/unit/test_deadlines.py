@@ -22,6 +22,7 @@ from gearmand_py.server.packets import (
     WORK_COMPLETE,
     WORK_FAIL,
     WORK_STATUS,
+    request,
 )
 from gearmand_py.server.peers import Peer
 from tests.core import Core
@@ -462,3 +463,21 @@ def test_a_cancelled_delayed_job_leaves_no_deadline_that_keeps_coming(core: Core
     core.advance(10)
 
     assert next_deadline(core) == 50
+
+
+def test_many_jobs_of_one_second_are_released_a_page_at_a_time() -> None:
+    core = Core()
+    page, client = core.index.sizes.page, core.connect()
+    due = b"%d" % (core.wall + 10)
+    core.feed(client, b"".join(request(SUBMIT_JOB_EPOCH, b"f", b"", due, b"%d" % each) for each in range(5 * page)))
+    core.commit()
+    core.wall += 11
+    turns = 0
+    while core.broker.next_deadline(core.now, core.wall) <= 0:
+        before = core.broker.functions[b"f"].waiting
+        core.broker.tick(core.now, core.wall)
+        turns += 1
+        assert core.broker.functions[b"f"].waiting <= before + page
+    assert turns >= 5
+    core.check()
+    assert core.drain(core.worker(b"f")) == [b"%d" % each for each in range(5 * page)]

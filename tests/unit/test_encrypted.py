@@ -15,6 +15,8 @@ from gearmand_py.server import encrypted
 from gearmand_py.server.cli import main
 from gearmand_py.server.config import settings_from
 from gearmand_py.server.encrypted import Encrypted
+from gearmand_py.server.front import Guest
+from gearmand_py.server.peers import Peer
 from gearmand_py.server.seldom import Seldom
 from gearmand_py.server.tls import Tls
 from tests.tls.certificates import Authority
@@ -32,6 +34,7 @@ class Echo(asyncio.Protocol):
         self.made.append(self)
         self.transport = transport
         self.certificate = transport.get_extra_info("certificate")
+        self.guest = transport.get_extra_info("guest")  # now it is for us to tell the porter
         self.pauses = 0
         self.lost = asyncio.Event()
 
@@ -50,7 +53,23 @@ class Echo(asyncio.Protocol):
         self.pauses += 1
 
     def connection_lost(self, exc: Exception | None) -> None:
+        Open.inside.remove(self.guest)
         self.lost.set()
+
+
+class Open:
+    """A porter that lets in whoever comes, and counts."""
+
+    inside: Final[set[Any]] = set()
+
+    def enter(self, guest: Guest) -> None:
+        self.inside.add(guest)
+
+    def leave(self, guest: Guest) -> None:
+        self.inside.remove(guest)
+
+    def complain(self, peer: Peer, option: str, what: str) -> None:
+        raise AssertionError("everybody is let in")
 
 
 @pytest.fixture
@@ -66,10 +85,11 @@ async def port(authority: Authority, monkeypatch: pytest.MonkeyPatch) -> AsyncIt
     Echo.made.clear()
     words = ["--ssl", *authority.issue("server").options, "--ssl-ca-file", str(authority.file)]
     tls = Tls(settings_from(main.make_context("gearmand-py", words).params))
-    server = await asyncio.get_running_loop().create_server(partial(Encrypted, tls, Echo), HOST, 0)
+    server = await asyncio.get_running_loop().create_server(partial(Encrypted, tls, Echo, Open()), HOST, 0)
     async with server:
         yield server.sockets[0].getsockname()[1]
     assert not Encrypted.strangers
+    assert not Open.inside
 
 
 async def secured(port: int, context: ssl.SSLContext) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:

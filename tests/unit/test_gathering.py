@@ -3,7 +3,7 @@
 import asyncio
 
 from gearmand_py.server import packets
-from gearmand_py.server.connection import BUSY_TURN, MOST_TURNS
+from gearmand_py.server.front import BUSY_TURN, MOST_TURNS
 from tests.unit.journal_bench import Bench, Link, on_a_bench
 
 BUSY = BUSY_TURN + 2  # reads in a turn

@@ -6,8 +6,9 @@ import logging
 import pytest
 
 from gearmand_py.server import packets
-from gearmand_py.server.connection import FENCED_BYTES, FENCED_HIGH, WRITE_HIGH
+from gearmand_py.server.connection import FENCED_BYTES, FENCED_HIGH
 from gearmand_py.server.journal import HIGH_BYTES, HIGH_ROWS, LEAST_ROWS, LINGER, LONGEST_BACKOFF, WRITING, Pace
+from gearmand_py.server.output import WRITE_HIGH
 from tests.unit.journal_bench import (
     AWAY,
     FULL,

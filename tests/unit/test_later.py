@@ -103,6 +103,16 @@ def test_what_is_far_off_takes_16_bytes() -> None:
     assert sum(part.itemsize * len(part) for box in later._boxes.values() for part in box) == 16 * 100_000
 
 
+def test_ids_that_are_listed_while_their_box_is_opened() -> None:
+    later = Later()
+    for id_ in range(3 * PAGE):
+        later.add(id_, START + DAY, START)
+    listed = later.ids()
+    some = [next(listed) for _ in range(PAGE)]
+    assert take_all(later, START + DAY) == list(range(3 * PAGE))
+    assert some + list(listed) == list(range(3 * PAGE))
+
+
 class LaterMachine(RuleBasedStateMachine):
     """Any use, against a list, by a clock that goes on, and jumps ahead and back."""
 

@@ -1,19 +1,28 @@
 """What the core refuses because there is too much of it, and that this costs nothing else."""
 
+from collections.abc import Iterator
+
 import pytest
 
-from gearmand_py.server.broker import MOST_WAITING
+from gearmand_py.server.broker import MOST_RUNNING, MOST_WAITING
+from gearmand_py.server.dispatch import FEW_WAITING, TOLD_IN_A_TURN, Unfinished
 from gearmand_py.server.limits import Limits
 from gearmand_py.server.packets import (
     CAN_DO,
+    ECHO_REQ,
     ERROR,
+    GRAB_JOB,
     JOB_CREATED,
     SUBMIT_JOB,
     SUBMIT_JOB_BG,
     SUBMIT_REDUCE_JOB,
     WORK_COMPLETE,
+    WORK_DATA,
     WORK_STATUS,
+    WORK_WARNING,
+    request,
 )
+from gearmand_py.server.peers import Outgoing, Peer
 from tests.core import Core, Said
 
 
@@ -176,6 +185,30 @@ def test_so_many_submissions_wait_for_one_job() -> None:
 # ---- reports
 
 
+@pytest.mark.parametrize("kind", [WORK_STATUS, WORK_DATA, WORK_WARNING])
+@pytest.mark.parametrize(("waiting", "turns"), [(FEW_WAITING, 0), (FEW_WAITING + 1, 1), (TOLD_IN_A_TURN + 1, 2)])
+def test_a_worker_that_tells_many_waits_for_its_turn(kind: int, waiting: int, turns: int) -> None:
+    """A read of 500 reports on a job for which 10,000 wait is 5,000,000 packets."""
+    core = Core()
+    client, worker = core.connect(), core.worker(b"f")
+    for _ in range(waiting):
+        handle = core.submit(client, b"f", b"", b"key")
+    core.grab(worker)
+
+    assert len(list(turns_of(core, worker, kind, handle + b"\x001\x002"))) == turns
+    core.send(core.connect(), ECHO_REQ, b"")  # an event, at whose end all is sent
+    assert len(core.received(client)) == waiting
+
+
+def turns_of(core: Core, worker: Peer, kind: int, body: bytes) -> Iterator[Outgoing]:
+    """What a report has the worker wait for."""
+    try:
+        core.dispatch.handlers[kind](worker, body)
+    except Unfinished as unfinished:
+        return unfinished.slices
+    return iter(())
+
+
 def test_a_progress_is_two_numbers_and_not_a_book() -> None:
     core = Core()
     client, worker = core.connect(), core.worker(b"f")
@@ -185,3 +218,17 @@ def test_a_progress_is_two_numbers_and_not_a_book() -> None:
     assert error_of(core.received(worker)) == b"ARGUMENT_TOO_LARGE"
     core.send(worker, WORK_COMPLETE, handle, b"")
     assert [answer[0] for answer in core.received(client)] == [WORK_COMPLETE]
+
+
+def test_a_worker_runs_so_many_jobs_at_a_time() -> None:
+    core = Core()
+    client, worker = core.connect(), core.worker(b"f")
+    core.feed(client, request(SUBMIT_JOB, b"f", b"", b"") * (MOST_RUNNING + 1))
+    core.feed(worker, request(GRAB_JOB) * MOST_RUNNING)
+    handles = [handle for kind, handle, *_ in core.received(worker)]
+    core.send(worker, GRAB_JOB)
+    assert error_of(core.received(worker)) == b"TOO_MANY_JOBS"
+    core.send(worker, WORK_COMPLETE, handles[0], b"")
+    assert core.grab(worker)
+    core.disconnect(worker)
+    assert len(core.drain(core.worker(b"f"))) == MOST_RUNNING  # none is lost

@@ -2,12 +2,14 @@
 
 from typing import Final
 
+from gearmand_py.server.access import UNLIMITED
 from gearmand_py.server.jobs import NORMAL, Function, Job
 from gearmand_py.server.uniques import Key, Uniques
 
 F: Final = Function(b"f")
 G: Final = Function(b"g")
 H: Final = Function(b"h")
+ALL: Final = UNLIMITED.sees
 
 
 def job(id_: int, function: Function, key: bytes = b"key") -> Job:
@@ -54,15 +56,15 @@ def test_a_payload_is_not_a_key() -> None:
 
 def test_any_job_with_a_key() -> None:
     uniques = Uniques()
-    assert uniques.any_with(b"key") is None
+    assert list(uniques.all_with(b"key")) == []
     one, other = job(1, F), job(2, G)
     uniques.add(b"key", one)
-    assert uniques.any_with(b"key") is one
+    assert list(uniques.all_with(b"key")) == [one]
     uniques.add(b"key", other)
-    assert uniques.any_with(b"key") in (one, other)
+    assert list(uniques.all_with(b"key")) == [one, other]
     uniques.discard(b"key", one)
 
-    assert uniques.any_with(b"key") is other
+    assert list(uniques.all_with(b"key")) == [other]
 
 
 def test_bare_ids_by_function() -> None:
@@ -75,7 +77,8 @@ def test_bare_ids_by_function() -> None:
     assert list(uniques.noted(F, (b"key",))) == [1]
     assert list(uniques.noted(G, b"key")) == [2]
     assert list(uniques.noted(H, b"key")) == []
-    assert sorted(uniques.noted_anywhere(b"key")) == [0, 2]
+    assert sorted(uniques.noted_anywhere(b"key", ALL)) == [0, 2]
+    assert list(uniques.noted_anywhere(b"key", lambda name: name == G.name)) == [2]
     assert uniques.spilled == 4
 
 
@@ -87,10 +90,10 @@ def test_a_struck_id_is_gone_and_that_twice_is_once() -> None:
     uniques.strike(F, b"key", 1)
 
     assert list(uniques.noted(F, b"key")) == []
-    assert sorted(uniques.noted_anywhere(b"other")) == [2]
+    assert sorted(uniques.noted_anywhere(b"other", ALL)) == [2]
     uniques.strike(F, b"other", 2)
     assert uniques.spilled == 0
-    assert list(uniques.noted_anywhere(b"other")) == []
+    assert list(uniques.noted_anywhere(b"other", ALL)) == []
 
 
 def test_a_function_that_was_dropped_and_made_anew_has_its_keys() -> None:
@@ -102,4 +105,4 @@ def test_a_function_that_was_dropped_and_made_anew_has_its_keys() -> None:
     assert list(uniques.noted(anew, b"key")) == [1]
     uniques.strike(anew, b"key", 1)
     assert uniques.spilled == 0
-    assert list(uniques.noted_anywhere(b"key")) == []
+    assert list(uniques.noted_anywhere(b"key", ALL)) == []
