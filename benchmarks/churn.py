@@ -256,7 +256,7 @@ async def make_anew(database: str) -> None:
     storage = storage_for(database, TABLES)
     async with storage.engine.begin() as connection:
         await connection.exec_driver_sql(f"DROP VIEW IF EXISTS {TABLES.view_name}")
-        for table in (TABLES.job_name, TABLES.import_name, TABLES.version_name):
+        for table in (TABLES.job_name, TABLES.import_name, TABLES.node_name, TABLES.version_name):
             await connection.exec_driver_sql(f"DROP TABLE IF EXISTS {table}")
     await upgrade(storage.engine, TABLES)
     await storage.close()

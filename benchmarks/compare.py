@@ -119,7 +119,7 @@ async def drop_tables(database: str) -> None:
     storage = storage_for(database, Tables(PREFIX))
     async with storage.engine.begin() as connection:
         await connection.exec_driver_sql(f"DROP VIEW IF EXISTS {storage.tables.view_name}")
-        for table in (storage.tables.job_name, storage.tables.version_name, C_TABLE):
+        for table in (storage.tables.job_name, storage.tables.node_name, storage.tables.version_name, C_TABLE):
             await connection.exec_driver_sql(f"DROP TABLE IF EXISTS {table}")
     await storage.close()
 

@@ -212,6 +212,7 @@ async def drop(server: Server) -> None:
             "VIEW IF EXISTS {}gearman_jobs",
             "TABLE IF EXISTS {}gearman_job",
             "TABLE IF EXISTS {}gearman_import",
+            "TABLE IF EXISTS {}gearman_node",
             "TABLE IF EXISTS {}gearman_alembic_version",
         ):
             await connection.exec_driver_sql(f"DROP {name.format(storage.tables.prefix)}")

@@ -38,7 +38,7 @@ from gearmand_py.server.runner import StartError
 from gearmand_py.server.systemd import Manager
 from gearmand_py.server.table import TableReader, counted
 from gearmand_py.server.tls import Tls
-from gearmand_py.storage.base import Reader, StorageError
+from gearmand_py.storage.base import Changes, Reader, StorageError, StorageInUse
 from gearmand_py.storage.sql import SqlStorage
 
 log = logging.getLogger(__name__)
@@ -161,8 +161,25 @@ async def start(settings: Settings, storage: ServerStorage, doors: Doors, orders
     table = TableReader(make_reader, front) if make_reader else None
     if table:
         await table.take_up()
+    if isinstance(storage, SqlStorage):
+        await reserve_ids(storage, broker.ids)
     listeners = [await accept_on(one, front, settings, doors.tls) for one in doors.listening]
     return Server(front, storage, listeners, table)
+
+
+async def reserve_ids(storage: SqlStorage, ids: Ids) -> None:
+    """Let the next start go on behind the ids of this one. Raises StorageInUse."""
+    now = time.time_ns() // 1_000_000
+    ids.advance(now)
+    bound = ids.bound_ahead(now)
+    try:
+        await storage.commit(Changes((), (), (), ids_below=bound))
+    except StorageInUse:
+        raise
+    except StorageError as error:
+        log.warning("how far ids have come cannot be stored: %s; the first background job tries again", error)
+    else:
+        ids.reserved(bound)
 
 
 def reread_access(front: Front, path: Path) -> None:

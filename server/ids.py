@@ -5,7 +5,8 @@ An id is 42 bits of milliseconds since 2024, 10 bits of node and 11 bits of sequ
 
 No id is given twice, not even that of a finished job, whose row is gone, by a server that was restarted when the clock
 was set back. The database has a bound, and all ids below it count as given: a start goes on there. No row is stored
-whose id is not below it; it is raised in the row's own transaction, by so much that this is seldom.
+whose id is not below it; it is raised in the row's own transaction, by so much that this is seldom. Each start raises
+it too, else the next one might give the ids of this one's foreground jobs, which raise nothing.
 """
 
 from typing import Final
@@ -51,8 +52,10 @@ class Ids:
 
         `milliseconds` is the wall clock, `least` how far at least the bound is to be ahead of the ids.
         """
-        if self._next <= self._bound:
-            return 0
+        return self.bound_ahead(milliseconds, least) if self._next > self._bound else 0
+
+    def bound_ahead(self, milliseconds: int, least: int = LEAST_AHEAD) -> int:
+        """A bound with room above all ids given so far."""
         return max(self._next + (least << ID_TIME_SHIFT), id_floor(milliseconds + AHEAD, self._node))
 
     def reserved(self, bound: int) -> None:

@@ -24,8 +24,8 @@ from gearmand_py.storage.imports import ImportRecord, Imports, Tally, begun, hig
 from gearmand_py.storage.sql import SqlStorage
 
 PATIENCE: Final = 300.0  # seconds that a page may take: nobody waits for an answer
-# Reserved beyond what the source has rows: an interruption leaves some ids out, and a source may grow before the next
-# run: up to 20 million more rows find ids that nobody else can have been given.
+# Reserved beyond what the source has rows: an interruption leaves some ids out, and a source may grow between runs. Up
+# to 20 million more rows find ids that nobody else can have been given.
 SPARE: Final = 10_000  # milliseconds
 
 DUPLICATE: Final = "an earlier row has the same function and unique key"
