@@ -29,6 +29,7 @@ READ_SIZE: Final = 256 * 1024
 MAX_PACKET: Final = 2**32 - 1
 # An idle worker notices within two minutes that its server's host is gone; the system's default is two hours.
 KEEPALIVE: Final = {"TCP_KEEPIDLE": 60, "TCP_KEEPINTVL": 10, "TCP_KEEPCNT": 6}
+A_WAIT: Final = 1.0  # seconds
 # Text commands that answer with a listing that a line with one dot ends; all others answer with a single line.
 LISTINGS: Final = frozenset({"status", "prioritystatus", "priority-status", "workers", "show"})
 LISTING_ENDS: Final = (b"\n.\n", b"\n.\r\n")
@@ -273,8 +274,7 @@ class Client:
 
     def _read(self, timeout: float | None) -> bytes:
         try:
-            self._socket.settimeout(timeout)
-            data = self._socket.recv(READ_SIZE)
+            data = self._wait(timeout)
         except OSError as error:
             # The timeout of a recv carries no errno, that of TCP keepalive does.
             silent = isinstance(error, TimeoutError) and not error.errno
@@ -283,6 +283,16 @@ class Client:
         if not data:
             raise ConnectionLost(f"{self.address} closed the connection")
         return data
+
+    def _wait(self, timeout: float | None) -> bytes:
+        """A wait without end is made of short ones: a signal that comes just before one is heard after it."""
+        self._socket.settimeout(A_WAIT if timeout is None else timeout)
+        while True:
+            try:
+                return self._socket.recv(READ_SIZE)
+            except TimeoutError as error:
+                if timeout is not None or error.errno:
+                    raise
 
 
 def _to_path(path: str, timeout: float) -> socket.socket:

@@ -139,3 +139,24 @@ def test_a_line_of_a_listing_may_be_longer_than_any_text_command() -> None:
     line = b"31 10.0.0.1 - : " + b" ".join(b"function-%d" % number for number in range(10_000))
     with ScriptedServer({b"workers": [line + b"\n.\n"]}) as server, Client.connect(HOST, server.port) as client:
         assert client.text("workers") == [line]
+
+
+class Slow(socket.socket):
+    """Its other end answers when three waits have ended."""
+
+    waits = 0
+
+    def recv(self, buflen: int, flags: int = 0) -> bytes:
+        assert (self.gettimeout() or 0) > 0, "a signal that came just before this wait would not be heard"
+        self.waits += 1
+        if self.waits <= 3:
+            raise TimeoutError
+        return super().recv(buflen, flags)
+
+
+def test_a_wait_without_end_is_made_of_short_ones() -> None:
+    ours, theirs = socket.socketpair()
+    with theirs, Slow(fileno=ours.detach()) as slow:
+        theirs.sendall(packets.response(packets.NO_JOB))
+        assert Client(slow, SERVER).receive() == (packets.NO_JOB, b"")
+    assert slow.waits == 4
