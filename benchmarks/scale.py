@@ -19,11 +19,12 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, Final
 
 from gearmand_py.server import packets
+from gearmand_py.server.broker import MOST_RUNNING
 from gearmand_py.server.client import Client, ClientError
 from gearmand_py.storage.schema import Tables
 from gearmand_py.storage.urls import storage_for
@@ -123,15 +124,22 @@ class Server:
 
 def in_order(server: Server, jobs: int) -> bool:
     """Take jobs and let them go back: are they handed out in the order of their ids?"""
-    with Client.connect(HOST, server.port) as worker:
-        worker.send(packets.CAN_DO, FUNCTION)
-        ids = []
-        for _ in range(jobs):
-            worker.send(packets.GRAB_JOB)
-            kind, body = worker.receive(10)
-            assert kind == packets.JOB_ASSIGN
-            ids.append(int(body.split(b"\0")[0].rpartition(b":")[2]))
+    ids: list[int] = []
+    with ExitStack() as workers:
+        while len(ids) < jobs:
+            worker = workers.enter_context(Client.connect(HOST, server.port))
+            ids += take(worker, min(MOST_RUNNING, jobs - len(ids)))
     return ids == sorted(ids)
+
+
+def take(worker: Client, jobs: int) -> Iterator[int]:
+    """The ids of jobs that it gets."""
+    worker.send(packets.CAN_DO, FUNCTION)
+    for _ in range(jobs):
+        worker.send(packets.GRAB_JOB)
+        kind, body = worker.receive(10)
+        assert kind == packets.JOB_ASSIGN
+        yield int(body.split(b"\0")[0].rpartition(b":")[2])
 
 
 def first_job(server: Server) -> None:
