@@ -12,6 +12,7 @@ from typing import Final, Protocol
 
 from gearmand_py.server.broker import Broker
 from gearmand_py.server.reading import Reading
+from gearmand_py.server.turns import let_in
 from gearmand_py.storage.base import JobRecord, Reader
 
 log = logging.getLogger(__name__)
@@ -94,6 +95,8 @@ class Loader:
             gone = self._broker.arrived(fetch, rows)
             self.let_workers_go_on()
             self._end()
+            if self._broker.underway:
+                let_in()
             if gone:
                 log.warning("%d waiting jobs are gone: somebody else has deleted their rows", gone)
 

@@ -25,6 +25,11 @@ LET_IN: Final = 50e-6
 WAIT: Final = 0.02
 
 
+def let_in() -> None:
+    """Let the database's thread have the interpreter, after bulk that was done on the loop."""
+    time.sleep(LET_IN)
+
+
 class Waiter(Protocol):
     """A connection with packets or a part of an answer that wait."""
 
@@ -104,4 +109,4 @@ class Turns:
             if self._waiters:
                 self._schedule(0 if served else WAIT)
             if served:
-                time.sleep(LET_IN)
+                let_in()
