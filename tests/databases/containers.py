@@ -25,6 +25,9 @@ from tests.databases.server import OwnedServer
 
 NAME: Final = "gearmand-py-tests"  # in the names and labels of containers
 STOP_SECONDS: Final = 60
+# The container runtime gives up on a freeze where a process is just being made; the next try succeeds.
+FREEZES: Final = 5
+CANNOT_FREEZE: Final = "unable to freeze"
 # There are look-alikes of MySQL's images that take their own, empty mark of initialised data for none, and start anew
 # from nothing. The official ones have no such file.
 KEEP_DATA: Final = "mark=/var/lib/mysql/.initialised; [ ! -e $mark ] || echo yes >$mark"
@@ -141,7 +144,14 @@ class ContainerServer(OwnedServer):
         self._end(KINDS[self.kind].stop_signal.name)
 
     def freeze(self) -> None:
-        self._docker.pause()
+        for tries_left in reversed(range(FREEZES)):
+            try:
+                self._docker.pause()
+            except docker.errors.APIError as error:
+                if not (tries_left and CANNOT_FREEZE in str(error)):
+                    raise
+            else:
+                return
 
     def thaw(self) -> None:
         if self._state() == "paused":
