@@ -1,5 +1,6 @@
 """Fixtures for tests of whole processes."""
 
+import signal
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -12,6 +13,10 @@ from sqlalchemy import URL
 from tests.harness.server import Server
 
 pytest_plugins = ["tests.databases.plugin"]
+
+# A shell has SIGINT ignored by what it starts in the background; so would be that of the processes that tests start.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # No deadline for one example: a busy machine is no bug.
 settings.register_profile("steady", deadline=None)
