@@ -1,14 +1,10 @@
 """Each flood in short: others are served meanwhile, memory stays within its budget, and nothing is left of it."""
 
-from typing import Final
-
 import pytest
 
 from tests.conftest import StartServer
 from tests.floods.__main__ import fill
-from tests.floods.trial import FLOODS, LIMITS, READING, Flood, undergo
-
-SLOWER: Final = 200  # times that the server may be afterwards: it is not stuck, on a busy machine
+from tests.floods.trial import FLOODS, LIMITS, READING, SLOWER, Flood, undergo
 
 
 @pytest.mark.parametrize("flood", FLOODS, ids=lambda flood: flood.name)
