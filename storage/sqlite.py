@@ -34,6 +34,12 @@ BUSY_MILLISECONDS: Final = 1000
 ROW: Final = f"({','.join('?' * len(COLUMNS))})"
 LARGE_ROW: Final = f"({','.join('?' * (len(COLUMNS) - 1))},zeroblob(?))"  # the payload is the last column
 
+# sqlite3 asks a value of these types whether it adapts itself, by attributes that it has not, unless it has an adapter
+# here: a third of the time that a row takes, with the interpreter locked (docs/benchmarks.md). Both give back what they
+# get.
+sqlite3.register_adapter(bytes, bytes)
+sqlite3.register_adapter(type(None), dict[None, None]().get)
+
 T = TypeVar("T")
 
 # After these the transaction is rolled back and the connection as good as before.
