@@ -1,24 +1,27 @@
 """A batch: what one transaction will hold, and who waits for it."""
 
 from collections.abc import Callable
+from itertools import chain
 
 from gearmand_py.server.jobs import Job
 from gearmand_py.server.peers import Held, Outgoing, Peer
-from gearmand_py.storage.base import Changes, Payload, Update
+from gearmand_py.storage.base import Changes, JobRecord, Payload, Update
 
 
 class Batch:
     """The changes of one transaction while they gather, are committed, and are made known.
 
-    `inserts` become runnable with the commit. `adopted` are rows too, of foreground jobs that a background submission
-    joined: those are already runnable, or running.
+    `inserts` become jobs with the commit, by rising ids; those of them that a foreground submission has `joined` are
+    jobs already. `adopted` are rows too, of foreground jobs that a background submission joined: those are already
+    runnable, or running.
     """
 
-    __slots__ = ("adopted", "data_bytes", "deletes", "inserts", "number", "postponed", "updates", "waiters")
+    __slots__ = ("adopted", "data_bytes", "deletes", "inserts", "joined", "number", "postponed", "updates", "waiters")
 
     def __init__(self, number: int) -> None:
         self.number = number
-        self.inserts: list[Job] = []
+        self.inserts: list[JobRecord] = []
+        self.joined: dict[int, Job] = {}  # by id
         self.adopted: dict[Job, None] = {}
         self.deletes: list[int] = []
         self.updates: dict[int, Update] = {}
@@ -33,9 +36,12 @@ class Batch:
 
     def changes(self, node: int) -> Changes:
         """What the storage is asked to commit."""
-        rows = [job.record(node) for job in self.inserts]
-        rows += [job.record(node) for job in self.adopted]
+        rows = [*self.inserts, *(job.record(node) for job in self.adopted)] if self.adopted else self.inserts
         return Changes(self.deletes, list(self.updates.values()), rows)
+
+    def may_hold(self, id_: int) -> bool:
+        """Whether the id can be that of one of its new rows, or of a later batch's: ids only rise."""
+        return bool(self.inserts) and self.inserts[0].id <= id_
 
     def hold(self, peer: Peer) -> list[Outgoing]:
         """Where to put what `peer` may only be told once this batch is committed."""
@@ -46,17 +52,17 @@ class Batch:
             self.waiters.append(peer)
         return peer.tail
 
-    def deny(self, jobs: set[Job], answer: bytes) -> None:
-        """Whoever waits for the row of one of `jobs` gets `answer` in its place."""
+    def deny(self, ids: set[int], answer: bytes) -> None:
+        """Whoever waits for one of these rows gets `answer` in its place."""
         for peer in self.waiters:
             for waiting in peer.held:
-                waiting[:] = [answer if isinstance(out, Job) and out in jobs else out for out in waiting]
+                waiting[:] = [answer if isinstance(out, int) and out in ids else out for out in waiting]
 
-    def release(self, created: Callable[[Job], bytes]) -> None:
-        """Let go what waited for this batch; `created` makes an acknowledgement of a job."""
+    def release(self, created: Callable[[int], bytes]) -> None:
+        """Let go what waited for this batch; `created` makes the acknowledgement of an id."""
         for peer in self.waiters:
             peer.outbox.extend(
-                [created(out) if isinstance(out, Job) else self._final(out) for out in peer.held.popleft()]
+                [created(out) if isinstance(out, int) else self._final(out) for out in peer.held.popleft()]
             )
             if not peer.held:
                 peer.fence = None
@@ -71,11 +77,25 @@ class Batch:
         self.data_bytes -= len(job.data)
         job.batch = None
 
-    def leave_out(self, job: Job) -> None:
-        """A row that was refused is not tried again with the others: it might be stored then, its submitter told no."""
-        self.inserts = [other for other in self.inserts if other is not job]
-        self.adopted.pop(job, None)
-        self.data_bytes -= len(job.data)
+    def leave_out(self, id_: int) -> "Batch":
+        """A row that was refused is not tried again with the others: it might be stored then, its submitter told no.
+
+        Returns a batch of it alone, or of nothing when it is in another one.
+        """
+        alone = Batch(self.number)
+        alone.inserts = [row for row in self.inserts if row.id == id_]
+        alone.joined = {id_: self.joined.pop(id_)} if id_ in self.joined else {}
+        alone.adopted = dict.fromkeys(job for job in self.adopted if job.id == id_)
+        self.inserts = [row for row in self.inserts if row.id != id_]
+        for job in alone.adopted:
+            del self.adopted[job]
+        alone.data_bytes = sum(len(one.data) for one in chain[JobRecord | Job](alone.inserts, alone.adopted))
+        self.data_bytes -= alone.data_bytes
+        return alone
+
+    def ids(self) -> list[int]:
+        """Of its rows."""
+        return [row.id for row in self.inserts] + [job.id for job in self.adopted]
 
     def inherit(self, older: "Batch") -> None:
         """Take over the deletes and updates of a batch that could not be committed."""

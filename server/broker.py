@@ -2,7 +2,8 @@
 
 Theory of operation. A job is in one of these states, which its fields tell:
 
-    held      batch set, not queued            in a batch; nobody may run it or know of it yet
+    held      a row in a batch                 nobody may run it or know of it yet; it is no Job but for foreground
+                                               submissions that joined it
     delayed   tailed, in the index's `later`   committed; its time has not come
     waiting   queued, or tailed                in its function's queue for its priority
     running   worker set                       handed out; still a row in the table
@@ -27,10 +28,11 @@ journal, `arrived` with rows that the index wants, and `connect` and `disconnect
 dispatch.py; who can do what, and who sleeps, is in workforce.py.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from enum import Enum
-from itertools import chain, islice
+from itertools import chain, groupby, islice
 from math import inf
+from operator import itemgetter
 from typing import Final
 
 from gearmand_py.server import packets
@@ -43,9 +45,9 @@ from gearmand_py.server.limits import Limits
 from gearmand_py.server.packets import NO_JOB_PACKET, RESPONSE, pack
 from gearmand_py.server.peers import Outgoing, Peer
 from gearmand_py.server.schedule import Schedule
-from gearmand_py.server.uniques import Sees
+from gearmand_py.server.uniques import Owner, Sees
 from gearmand_py.server.workforce import Workforce
-from gearmand_py.storage.base import DEAD, RUN_AT_ONCE, JobRecord, Payload, Update
+from gearmand_py.storage.base import DEAD, RUN_AT_ONCE, JobRecord, Payload, Update, record
 
 MAX_ATTEMPTS: Final = 32767  # the column is a SMALLINT
 UNLIMITED: Final = -1
@@ -55,6 +57,10 @@ MOST_WAITING: Final = 10_000
 MOST_RUNNING: Final = 10_000
 # Of the memory of foreground jobs, when half of it is taken: what one function may have at most.
 SHARES: Final = 16
+# Of a row: its function, its priority and its time, which say where it goes.
+PLACE: Final = itemgetter(
+    JobRecord._fields.index("function"), JobRecord._fields.index("priority"), JobRecord._fields.index("run_at")
+)
 # Seconds between two searches for functions that nobody uses, when no more are taken.
 SEARCH_EVERY: Final = 1.0
 
@@ -176,19 +182,16 @@ class Broker:
     def committed(self, batch: Batch) -> None:
         """The batch is on disk: its jobs may run, those who wait may know."""
         self.underway.remove(batch)
-        for job in batch.adopted:
+        for job in chain(batch.adopted, batch.joined.values()):
             job.batch = None
-        runnable: dict[JobQueue, list[Job]] = {}
-        for job in batch.inserts:
-            if job.batch is batch:
-                job.batch = None
-                if job.run_at and self.index.is_to_come(job.run_at):
-                    self.index.delay(job)
-                elif jobs := runnable.get(queue := job.function.queues[job.priority]):
-                    jobs.append(job)
-                else:
-                    runnable[queue] = [job]
-        ready = {q: count for q, jobs in runnable.items() if (count := self.index.place_all(q, jobs))}
+        runnable: dict[JobQueue, list[JobRecord]] = {}
+        for (name, priority, run_at), rows in groupby(batch.inserts, PLACE):
+            if run_at and self.index.is_to_come(run_at):
+                for row in rows:
+                    self.index.delay(row, batch.joined)
+            else:
+                runnable.setdefault(self.functions[name].queues[priority], []).extend(rows)
+        ready = {q: count for q, rows in runnable.items() if (count := self.index.place_all(q, rows, batch.joined))}
         for queue in ready:
             self.index.grown(queue)
         self._came(ready)
@@ -208,33 +211,35 @@ class Broker:
 
         With `unknown` they may have gone in after all (the connection broke at COMMIT): then they are to be deleted.
         """
-        rows = [*batch.inserts, *batch.adopted]
         if unknown:
-            self.batch.deletes.extend(job.id for job in rows)
-        self._deny(batch, rows, reason)
+            self.batch.deletes.extend(batch.ids())
+        self._deny(batch, reason)
         self.underway.remove(batch)
         self._release(batch)
 
     def refused_row(self, id_: int, reason: str) -> None:
         """One row of a batch underway was not stored, and will not be; its submitters get ERROR."""
         for batch in self.underway:
-            rows = [job for job in (*batch.inserts, *batch.adopted) if job.id == id_]
-            self._deny(batch, rows, reason)
-            for job in rows:
-                batch.leave_out(job)
+            self._deny(batch.leave_out(id_), reason)
 
-    def _deny(self, batch: Batch, rows: Sequence[Job], reason: str) -> None:
-        answer, denied = packets.error("QUEUE_ERROR", reason), set(rows)
+    def _deny(self, batch: Batch, reason: str) -> None:
+        """The rows of this batch are not stored."""
+        answer, denied = packets.error("QUEUE_ERROR", reason), set(batch.ids())
         for waiting in (*self.underway, self.batch):  # somebody may wait in a later one for a row of this one
             waiting.deny(denied, answer)
-        for job in rows:
+        for row in batch.inserts:
+            if job := batch.joined.get(row.id):
+                self._unstored(job)
+            else:
+                self.index.give_up(row)
+        for job in batch.adopted:
             self.dead.discard(job.id)
-            if job.batch is batch:
-                job.batch = None
+            if job.batch is not None:  # it lives
                 self._unstored(job)
 
     def _unstored(self, job: Job) -> None:
         """A job lost its row: it goes on in the foreground if somebody waits for it."""
+        job.batch = None
         job.background = False
         self.index.foreground += JOB_COST + len(job.data)
         job.run_at = RUN_AT_ONCE
@@ -335,8 +340,8 @@ class Broker:
         function = self.functions.get(name) or self.function(name)
         if unique:
             key = coalesce_key(unique, data)
-            if key is not None and (job := self.index.same(function, key)) is not None:
-                self._join(peer, job, background)
+            if key is not None and (same := self.index.same(function, key)) is not None:
+                self._join(peer, same, background)
                 return
         else:
             key = None
@@ -345,19 +350,23 @@ class Broker:
             raise LimitReached("QUEUE_ERROR", "Job queue is full", "--max-queue or the text command maxqueue")
         if not background and self.index.foreground >= self._half:
             self._check_foreground(function)
-        job = Job(self.ids.take(), function, unique, priority, background, data, run_at, reducer)
-        self.index.add(job, key)
         function.total += 1
+        id_ = self.ids.take()
         if background:
-            batch = job.batch = self.batch
-            batch.inserts.append(job)
+            row = record((id_, function.name, unique or None, priority, 0, self.node, run_at, reducer, data))
+            if key is not None:
+                self.index.uniques.add(key, row)
+            batch = self.batch
+            batch.inserts.append(row)
             batch.data_bytes += len(data)
-            (peer.tail if peer.fence is batch else batch.hold(peer)).append(job)
+            (peer.tail if peer.fence is batch else batch.hold(peer)).append(id_)
         else:
+            job = Job(id_, function, unique, priority, False, data, run_at, reducer)
+            self.index.add(job, key)
             self.index.foreground += JOB_COST + len(data)
             job.clients = [peer]
             peer.awaited.add(job)
-            peer.tail.append(self._created(job))
+            peer.tail.append(self._created(id_))
             self._make_runnable(job)
 
     def _check_foreground(self, function: Function) -> None:
@@ -371,11 +380,21 @@ class Broker:
             text = "Foreground jobs take half the memory they may, and this function has its share"
             raise LimitReached("QUEUE_ERROR", text, "--memory-limit")
 
-    def _join(self, peer: Peer, job: Job, background: bool) -> None:
+    def _join(self, peer: Peer, same: Owner, background: bool) -> None:
         """A submission coalesces onto a live job. Its answer waits for that job's commit."""
+        if isinstance(same, Job):
+            job, batch = same, same.batch
+        else:
+            batch = next(batch for batch in (self.batch, *reversed(self.underway)) if batch.may_hold(same.id))
+            if background:
+                batch.hold(peer).append(same.id)
+                return
+            job = batch.joined[same.id] = self.index.join(same)
+            job.batch = batch
         if background:
             if not job.background:
                 self._adopt(job)
+                batch = self.batch
         else:
             if job.clients is None:
                 job.clients = []
@@ -383,9 +402,9 @@ class Broker:
                 raise RequestError("QUEUE_ERROR", f"{MOST_WAITING} submissions wait for this job already")
             job.clients.append(peer)
             peer.awaited.add(job)
-        tail = job.batch.hold(peer) if job.batch else peer.tail
-        # A foreground client is served even if the row is refused, so only a background one waits as a Job.
-        tail.append(job if background and job.batch else self._created(job))
+        tail = batch.hold(peer) if batch else peer.tail
+        # A foreground client is served even if the row is refused, so only a background one waits as an id.
+        tail.append(job.id if background and batch else self._created(job.id))
 
     def _adopt(self, job: Job) -> None:
         """A foreground job becomes a background one, because its acknowledgement says so from now on."""
@@ -395,8 +414,8 @@ class Broker:
         self.batch.adopted[job] = None
         self.batch.data_bytes += len(job.data)
 
-    def _created(self, job: Job) -> bytes:
-        return pack(RESPONSE, packets.JOB_CREATED, b"%b%d" % (self.prefix, job.id))
+    def _created(self, id_: int) -> bytes:
+        return pack(RESPONSE, packets.JOB_CREATED, b"%b%d" % (self.prefix, id_))
 
     # ---- waiting
 
@@ -626,10 +645,14 @@ class Broker:
         if id_ is None:
             return None
         job = self.jobs.get(id_)
-        if job is None and id_ not in self.dead and self.ids.may_have_given(id_):
+        if job is None and id_ not in self.dead and self.ids.may_have_given(id_) and not self._is_held(id_):
             self.index.look_elsewhere(id_, dead=dead)
         return job
 
-    def find_unique(self, unique: bytes, sees: Sees) -> Job | None:
-        """A job with this unique key, of whatever function is seen. Raises NotResident."""
+    def _is_held(self, id_: int) -> bool:
+        """Whether it is above those that are in the table, as far as anybody knows."""
+        return any(batch.may_hold(id_) for batch in (*self.underway, self.batch))
+
+    def find_unique(self, unique: bytes, sees: Sees) -> Owner | None:
+        """A job with this unique key, or its row, of whatever function is seen. Raises NotResident."""
         return self.index.with_unique(unique, sees) if unique else None

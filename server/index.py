@@ -21,10 +21,10 @@ from itertools import chain
 from math import inf
 from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
-from gearmand_py.server.jobs import PRIORITIES, Function, Job, JobQueue
+from gearmand_py.server.jobs import PRIORITIES, Function, Job, JobQueue, coalesce_key
 from gearmand_py.server.later import Later
 from gearmand_py.server.tails import Tail
-from gearmand_py.server.uniques import Key, Sees, Uniques
+from gearmand_py.server.uniques import Key, Owner, Sees, Uniques, name_of
 from gearmand_py.storage.base import BY_PAYLOAD, DEAD, Entry, JobRecord
 
 if TYPE_CHECKING:
@@ -131,13 +131,21 @@ class Index:
         """A new job, and its unique key."""
         self.jobs[job.id] = job
         self.used += JOB_COST + len(job.data)
-        if key is None:
-            return
-        if job.background and job.function.queues[job.priority].tail is not None:  # it will soon leave memory
-            job.noted = True
-            self.uniques.note(job.function, key, job.id)
-        else:
+        if key is not None:
             self.uniques.add(key, job)
+
+    def join(self, row: JobRecord) -> Job:
+        """Make a job of a row that is not committed yet."""
+        job = self._make(row, self.functions[row.function], noted=False)
+        self.uniques.pass_on((row,), (job,))
+        return job
+
+    def give_up(self, row: JobRecord) -> None:
+        """A row was not stored, and will not be."""
+        key = coalesce_key(row.unique or b"", row.data)
+        if key is not None:
+            self.uniques.discard(key, row)
+        self.functions[row.function].total -= 1
 
     def remove(self, job: Job) -> None:
         """A job is over."""
@@ -171,9 +179,10 @@ class Index:
         self.bare -= 1
         self.used -= BARE_COST
 
-    def same(self, function: Function, key: Key) -> Job | None:
-        """The live job with this unique key. Raises NotResident."""
+    def same(self, function: Function, key: Key) -> Owner | None:
+        """The live job with this unique key, or its row if that is not committed yet. Raises NotResident."""
         uniques = self.uniques
+        job: Owner | None
         if uniques.is_new(function, key):
             job = None
         elif (job := uniques.get(function, key)) is None and (ids := uniques.noted(function, key)):
@@ -196,10 +205,10 @@ class Index:
             raise NotResident(missing)
         return None
 
-    def with_unique(self, unique: bytes, sees: Sees) -> Job | None:
-        """A live job with this unique key, of whatever function is seen. Raises NotResident."""
+    def with_unique(self, unique: bytes, sees: Sees) -> Owner | None:
+        """The same of whatever function is seen. Raises NotResident."""
         for known in self.uniques.all_with(unique):
-            if sees(known.function.name):
+            if sees(name_of(known)):
                 return known
         missing: list[int] = []
         for id_ in self.uniques.noted_anywhere(unique, sees):
@@ -229,26 +238,50 @@ class Index:
         if tail is None:
             queue.push(job)
             return True
-        self._append((job,), tail, queue)
+        self._append(job, tail, queue)
         return False
 
-    def place_all(self, queue: JobQueue, jobs: Sequence[Job]) -> int:
-        """Queue jobs of one commit at the end; how many of them can be handed out now?"""
+    def place_all(self, queue: JobQueue, rows: Sequence[JobRecord], joined: Mapping[int, Job]) -> int:
+        """Queue rows of one commit at the end; how many of them can be handed out now?
+
+        Those of them that are jobs already are in `joined`.
+        """
         tail = queue.tail
         if self.replay is None and tail is not None:
-            self._append(jobs, tail, queue)
+            tail.append([row.id for row in rows], [len(row.data) for row in rows])
+            self._tailed(queue, len(rows))
+            self._leave(queue.function, rows, joined)
             return 0
+        jobs = self._settle(queue.function, rows, joined)
         if self.replay is None and self.used <= self.limit:
             queue.push_all(jobs)
             return len(jobs)
         return [self.place(queue, job) for job in jobs].count(True)
 
-    def _append(self, jobs: Sequence[Job], tail: Tail, queue: JobQueue) -> None:
-        tail.append([job.id for job in jobs], [len(job.data) for job in jobs])
-        queue.tailed += len(jobs)
-        self._make_bare(jobs)
+    def _append(self, job: Job, tail: Tail, queue: JobQueue) -> None:
+        tail.append((job.id,), (len(job.data),))
+        self._tailed(queue, 1)
+        self._make_bare((job,))
+
+    def _tailed(self, queue: JobQueue, count: int) -> None:
+        queue.tailed += count
         if queue.size < self.sizes.page:
             self.want(queue)
+
+    def _settle(self, function: Function, rows: Sequence[JobRecord], joined: Mapping[int, Job]) -> list[Job]:
+        """Rows that are committed become jobs in memory."""
+        jobs = [joined.get(row.id) or self._make(row, function, noted=False) for row in rows]
+        self.uniques.pass_on(rows, jobs)
+        return jobs
+
+    def _leave(self, function: Function, rows: Sequence[JobRecord], joined: Mapping[int, Job]) -> None:
+        """Rows that are committed become bare ids."""
+        if joined:
+            self._make_bare([joined[row.id] for row in rows if row.id in joined])
+            rows = [row for row in rows if row.id not in joined]
+        self.bare += len(rows)
+        self.used += BARE_COST * len(rows)
+        self.uniques.spill(function, rows)
 
     def _tail_for(self, queue: JobQueue, job: Job) -> Tail | None:
         if self.replay and self.replay.comes_before(queue, job):
@@ -261,11 +294,14 @@ class Index:
         """Jobs of this time are in `later`."""
         return when > self.wall or when >= self.later.left_from
 
-    def delay(self, job: Job) -> None:
-        """Let a committed job wait for its time."""
-        self.later.add(job.id, job.run_at, self.wall)
-        keep = job.run_at - self.wall < FAR and self.used <= self.limit
-        self._make_bare((job,), keep=keep)
+    def delay(self, row: JobRecord, joined: Mapping[int, Job]) -> None:
+        """Let a committed row wait for its time."""
+        self.later.add(row.id, row.run_at, self.wall)
+        function = self.functions[row.function]
+        if row.run_at - self.wall < FAR and self.used + JOB_COST + len(row.data) <= self.limit:
+            self._make_bare(self._settle(function, (row,), joined), keep=True)
+        else:
+            self._leave(function, (row,), joined)
 
     def _make_bare(self, jobs: Sequence[Job], *, keep: bool = False) -> None:
         """The place of each job is its id. It leaves memory, unless it is not in the table or somebody waits for it."""
@@ -277,13 +313,13 @@ class Index:
             self._unload([job for job in jobs if job.background and job.batch is None and not job.clients])
 
     def _unload(self, jobs: Sequence[Job]) -> None:
+        """Of one function."""
         own = self.jobs
         for job in jobs:
             del own[job.id]
         self.used -= JOB_COST * len(jobs) + sum([len(job.data) for job in jobs])
-        for job in jobs:
-            if not job.noted:
-                self.uniques.spill(job)
+        if jobs:
+            self.uniques.spill(jobs[0].function, [job for job in jobs if not job.noted])
 
     def want(self, queue: JobQueue) -> None:
         """Have the head of the queue filled up, if it runs low and somebody can use it."""
@@ -559,11 +595,11 @@ class Index:
         job.data, job.reducer, job.partial = row.data, row.reducer, False
         return job
 
-    def _make(self, row: JobRecord, function: Function) -> Job:
-        """A job of a row. Its unique key stays noted for its id."""
+    def _make(self, row: JobRecord, function: Function, *, noted: bool = True) -> Job:
+        """A job of a row. As a rule its unique key is noted for its id."""
         id_, _, unique, priority, attempts, _, run_at, reducer, data = row
         job = self.jobs[id_] = Job(id_, function, unique or b"", priority, True, data, run_at, reducer, attempts)
-        job.noted = True
+        job.noted = noted
         self.used += JOB_COST + len(data)
         return job
 

@@ -11,9 +11,9 @@ if TYPE_CHECKING:
     from gearmand_py.server.batch import Batch
     from gearmand_py.server.crews import Skills
 
-# What waits to be sent: bytes; or a job, which is an acknowledgement that becomes bytes when its batch commits; or what
-# to say if the deletes of its batch are done, and what if they have to wait.
-Outgoing = Payload | Job | tuple[bytes, bytes]
+# What waits to be sent: bytes; or a job's id, an acknowledgement that becomes bytes when its batch commits; or what to
+# say if the deletes of its batch are done, and what if they have to wait.
+Outgoing = Payload | int | tuple[bytes, bytes]
 
 
 class Held(list[Outgoing]):

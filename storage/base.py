@@ -14,7 +14,7 @@ Errors, all `StorageError`; the text of each is made for the operator (what, whe
     └── StorageUnavailable  it may work in a moment: locked, connection lost, restarting
 """
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from functools import partial
 from typing import Any, Final, NamedTuple, Protocol
 
@@ -83,9 +83,13 @@ class JobRecord(NamedTuple):
     data: Payload
 
 
+# A row of a tuple with all columns. `JobRecord` itself, and its `_make`, cost a call in Python.
+record: Final[Callable[[tuple[Any, ...]], JobRecord]] = partial(tuple.__new__, JobRecord)
+
+
 def records(rows: Iterable[tuple[Any, ...]]) -> list[JobRecord]:
-    """Rows with all columns, as a driver gives them. `_make` would cost a call in Python for each."""
-    return list(map(partial(tuple.__new__, JobRecord), rows))
+    """Rows with all columns, as a driver gives them."""
+    return list(map(record, rows))
 
 
 class Entry(NamedTuple):

@@ -23,7 +23,7 @@ from gearmand_py.server.dispatch import Dispatch, Unfinished
 from gearmand_py.server.errors import RequestError
 from gearmand_py.server.ids import Ids
 from gearmand_py.server.index import BARE_COST, JOB_COST, Fetch, HeadComing, Index, NotResident, Sizes
-from gearmand_py.server.jobs import Job
+from gearmand_py.server.jobs import Job, coalesce_key
 from gearmand_py.server.limits import Limits
 from gearmand_py.server.packets import REQUEST, RESPONSE
 from gearmand_py.server.peers import Peer
@@ -505,7 +505,13 @@ def check_index(broker: Broker, jobs: list[Job], fetches: Collection[Fetch]) -> 
     assert index.used == sum(JOB_COST + len(job.data) for job in jobs) + BARE_COST * index.bare
     keyed = [job for job in jobs if job.coalesce_key is not None]
     assert all(has_key(index, job) for job in keyed), "a live job lost its unique key"
-    assert sum(function.total for function in broker.functions.values()) == index.bare + sum(
+    rows = [row for batch in (*broker.underway, broker.batch) for row in batch.inserts if row.id not in batch.joined]
+    assert all(
+        row is index.uniques.get(index.functions[row.function], key)
+        for row in rows
+        if (key := coalesce_key(row.unique or b"", row.data)) is not None
+    ), "a row that is not committed lost its unique key"
+    assert sum(function.total for function in broker.functions.values()) == index.bare + len(rows) + sum(
         not job.tailed for job in jobs
     )
 

@@ -193,7 +193,7 @@ class Machine(RuleBasedStateMachine):
         background: bool,
         run_at: int = 0,
     ) -> None:
-        newest = max(self.core.broker.jobs, default=0)
+        newest = max([*self.core.broker.jobs, *(row.id for row in self.core.broker.batch.inserts)], default=0)
         self.model.submit(
             peer,
             function,
@@ -215,6 +215,8 @@ class Machine(RuleBasedStateMachine):
     def get_status(self, number: int, which: int) -> None:
         peer = self.peer(number)
         job = self.any_job(which)
+        if job.state is State.HELD:  # nobody was told of it
+            return
         self.send(peer, packets.GET_STATUS, job.handle)
         known, running = job.state is not State.GONE, job.state is State.RUNNING
         progress = job.status if known else (b"0", b"0")

@@ -749,3 +749,31 @@ def test_jobs_that_end_while_others_are_looked_up_leave_nothing_behind() -> None
         core.drain(worker)
 
     assert core.index._left == set()
+
+
+@pytest.mark.parametrize("limit", [0, inf])
+@pytest.mark.parametrize("gone", [False, True])
+def test_rows_that_somebody_joined_before_their_commit_keep_their_place(limit: float, gone: bool) -> None:
+    core = Core(memory_limit=limit, sizes=SMALL)
+    fill(core, numbers(1, 3))
+    client, waiting = core.connect(), core.connect()
+    for data in numbers(4, 9):
+        core.send(client, SUBMIT_JOB_BG, b"f", data, data)
+    for data in (b"8", b"5"):
+        core.send(waiting, SUBMIT_JOB, b"f", data, b"")
+    if gone:
+        core.disconnect(waiting)
+    core.commit()
+    core.check()
+
+    worker = core.worker(b"f")
+    for data in numbers(1, 9):
+        grabbed = core.grab(worker)
+        assert grabbed is not None
+        assert grabbed[1] == data
+        core.send(worker, WORK_COMPLETE, grabbed[0], b"")
+    core.commit()
+    core.check()
+    assert core.table.rows == {}
+    if not gone:
+        assert [kind for kind, *_ in core.received(waiting)] == [JOB_CREATED] * 2 + [WORK_COMPLETE] * 2

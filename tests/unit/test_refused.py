@@ -47,6 +47,41 @@ def test_a_refusal_keeps_request_order(core: Core) -> None:
     assert core.received(client) == [REFUSED, (ECHO_RES, b"1"), REFUSED, (ECHO_RES, b"2")]
 
 
+@pytest.mark.parametrize("unique", [b"key", b"-"])
+def test_a_refused_row_gives_its_key_back(core: Core, unique: bytes) -> None:
+    client = core.connect()
+    core.send(client, SUBMIT_JOB_BG, b"f", unique, b"data")
+    core.refuse()
+    core.check()
+
+    core.send(client, SUBMIT_JOB_BG, b"f", unique, b"data")
+    core.commit()
+
+    assert [kind for kind, *_ in core.received(client)] == [ERROR, JOB_CREATED]
+    assert core.table.data == [b"data"]
+
+
+@pytest.mark.parametrize("joins", [False, True])
+def test_a_row_refused_on_its_own_leaves_the_others(core: Core, joins: bool) -> None:
+    client, other, worker = core.connect(), core.connect(), core.worker(b"f")
+    for data in (b"one", b"two", b"three"):
+        core.send(client, SUBMIT_JOB_BG, b"f", data, data)
+    if joins:
+        core.send(other, SUBMIT_JOB, b"f", b"two", b"")
+    core.take()
+    assert core.in_flight is not None
+    batch, _ = core.in_flight
+    core.broker.refused_row(batch.inserts[1].id, "disk full")
+    core.in_flight = batch, batch.changes(core.broker.node)
+    core.commit()
+    core.check()
+
+    first, second, third = core.received(client)
+    assert second == REFUSED
+    assert (first[0], third[0]) == (JOB_CREATED, JOB_CREATED)
+    assert sorted(core.drain(worker)) == sorted([b"one", b"three"] + [b"two"] * joins)
+
+
 def test_the_next_batch_is_a_fresh_try(core: Core) -> None:
     client = core.connect()
     core.send(client, SUBMIT_JOB_BG, b"f", b"key", b"first")
@@ -105,11 +140,13 @@ def test_who_joined_in_the_foreground_is_served(core: Core) -> None:
     core.check()
 
 
-def test_jobs_that_go_on_in_the_foreground_keep_their_order(core: Core) -> None:
+@pytest.mark.parametrize("step", [1, -1], ids=["joined in order", "joined backwards"])
+def test_jobs_that_go_on_in_the_foreground_keep_their_order(core: Core, step: int) -> None:
     one, two, worker = core.connect(), core.connect(), core.worker(b"f")
     numbers = [b"%d" % number for number in range(50)]
     for number in numbers:
         core.send(one, SUBMIT_JOB_BG, b"f", number, number)
+    for number in numbers[::step]:
         core.send(two, SUBMIT_JOB, b"f", number, b"")
     core.refuse()
 

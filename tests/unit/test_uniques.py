@@ -5,6 +5,7 @@ from typing import Final
 from gearmand_py.server.access import UNLIMITED
 from gearmand_py.server.jobs import NORMAL, Function, Job
 from gearmand_py.server.uniques import Key, Uniques
+from gearmand_py.storage.base import JobRecord
 
 F: Final = Function(b"f")
 G: Final = Function(b"g")
@@ -43,6 +44,56 @@ def test_the_first_job_keeps_its_key() -> None:
 
     assert uniques.get(F, b"key") is first
     assert not uniques.discard(b"key", second)
+
+
+def row(id_: int, function: Function, key: bytes = b"key", data: bytes = b"") -> JobRecord:
+    return JobRecord(id_, function.name, key, NORMAL, 0, 0, 0, None, data)
+
+
+def test_keys_of_rows_go_to_the_jobs_that_these_become() -> None:
+    uniques = Uniques()
+    rows = [row(1, F), row(2, G), row(3, F, b"other"), row(4, F, b"-", b"payload"), row(5, F, b"")]
+    keys: tuple[Key, ...] = (b"key", b"key", b"other", (b"payload",))
+    for key, one in zip(keys, rows, strict=False):
+        uniques.add(key, one)
+    jobs = [job(one.id, G if one.function == G.name else F, one.unique or b"") for one in rows]
+    jobs[3].data = b"payload"
+    uniques.pass_on(rows, jobs)
+
+    assert [uniques.get(F, b"key"), uniques.get(G, b"key")] == jobs[:2]
+    assert uniques.get(F, b"other") is jobs[2]
+    assert uniques.get(F, (b"payload",)) is jobs[3]
+    assert all(uniques.discard(key, one) for key, one in zip((b"key", b"key", b"other"), jobs, strict=False))
+    assert len(uniques) == 1
+
+
+def test_only_keys_that_are_owned_are_passed_on_or_spilled() -> None:
+    uniques = Uniques()
+    first, second = row(1, F), row(2, F)
+    uniques.add(b"key", first)
+    uniques.pass_on([second], [job(2, F)])
+    uniques.spill(F, [second])
+    assert uniques.get(F, b"key") is first
+    assert uniques.spilled == 0
+
+    uniques.spill(F, [first])
+    assert uniques.get(F, b"key") is None
+    assert list(uniques.noted(F, b"key")) == [1]
+
+
+def test_keys_of_several_functions_and_of_payloads_can_be_spilled() -> None:
+    uniques = Uniques()
+    rows = [row(1, F), row(2, G), row(3, F, b"-", b"payload"), row(4, F, b"-"), row(5, F, b"")]
+    keys: tuple[Key, ...] = (b"key", b"key", (b"payload",))
+    for key, one in zip(keys, rows, strict=False):
+        uniques.add(key, one)
+    uniques.spill(F, [one for one in rows if one.function == F.name])
+
+    assert uniques.spilled == 2
+    assert list(uniques.noted(F, b"key")) == [1]
+    assert list(uniques.noted(F, (b"payload",))) == [3]
+    assert uniques.get(G, b"key") is rows[1]
+    assert len(uniques) == 1
 
 
 def test_a_payload_is_not_a_key() -> None:
