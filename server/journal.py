@@ -286,7 +286,8 @@ class Journal:
         batch = taken.batch
         changes = Changes(batch.deletes, list(batch.updates.values()), ())
         if not isinstance(error, StorageRefused) or (any(changes) and await self._attempt(changes)):
-            self._broker.batch.inherit(batch)
+            heir = self._taken[0].batch if self._taken else self._broker.batch  # the next: a later update is to win
+            heir.inherit(batch)
         self._broker.refused(batch, str(error), unknown=taken.unknown)
 
     # ---- the storage

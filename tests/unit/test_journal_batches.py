@@ -82,6 +82,21 @@ async def test_deletes_and_updates_of_its_batch_go_through(bench: Bench) -> None
 
 
 @on_a_bench
+async def test_a_later_update_of_a_row_outlives_one_that_was_given_up(bench: Bench) -> None:
+    await bench.store(b"data")
+    bench.storage.before = be_away
+    for _ in range(2):
+        worker = bench.connect()
+        worker.take()
+        worker.leave()
+        await asyncio.sleep(TIMEOUT / 2 + LONGEST_BACKOFF)
+    bench.storage.before = well
+    await asyncio.sleep(2 * LONGEST_BACKOFF)
+    (row,) = bench.storage.rows.values()
+    assert row.attempts == 2
+
+
+@on_a_bench
 async def test_it_is_no_outage(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
     bench.storage.before = refuse_bad_rows
     client = bench.connect()
