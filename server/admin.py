@@ -108,8 +108,7 @@ class Admin:
         """
         match [word.lower() for word in words]:
             case [b"jobs"]:
-                jobs = (job for job in self._jobs() if not job.held)
-                known = ((self.broker.handle(job), job.attempts, 0, int(job.stored)) for job in jobs)
+                known = ((self.broker.handle(job), job.attempts, 0, int(job.stored)) for job in self._jobs())
                 others = ((b"%b%d" % (self.broker.prefix, id_), 0, 0, 1) for id_ in self.broker.index.bare_ids())
                 return listing(chain(known, others))
             case [b"unique", b"jobs"]:
@@ -120,7 +119,7 @@ class Admin:
         """Those in memory, of which some may go while they are listed."""
         for id_ in self.copies.walk(self.broker.jobs):
             job = self.broker.jobs.get(id_)
-            if job is not None:
+            if job is not None and not job.held:
                 yield job
 
     def ready(self, _peer: Peer, _words: list[bytes]) -> bytes:

@@ -1,7 +1,6 @@
 """A batch: what one transaction will hold, and who waits for it."""
 
 from collections.abc import Callable
-from itertools import chain
 
 from gearmand_py.server.jobs import Job
 from gearmand_py.server.peers import Held, Outgoing, Peer
@@ -11,9 +10,9 @@ from gearmand_py.storage.base import Changes, JobRecord, Payload, Update
 class Batch:
     """The changes of one transaction while they gather, are committed, and are made known.
 
-    `inserts` become jobs with the commit, by rising ids; those of them that a foreground submission has `joined` are
-    jobs already. `adopted` are rows too, of foreground jobs that a background submission joined: those are already
-    runnable, or running.
+    `inserts`, by rising ids, become jobs or bare ids with the commit; those of them that a foreground submission has
+    `joined` are jobs already. `adopted` are rows too, of foreground jobs that a background submission joined: those are
+    already runnable, or running.
     """
 
     __slots__ = ("adopted", "data_bytes", "deletes", "inserts", "joined", "number", "postponed", "updates", "waiters")
@@ -77,21 +76,15 @@ class Batch:
         self.data_bytes -= len(job.data)
         job.batch = None
 
-    def leave_out(self, id_: int) -> "Batch":
-        """A row that was refused is not tried again with the others: it might be stored then, its submitter told no.
-
-        Returns a batch of it alone, or of nothing when it is in another one.
-        """
-        alone = Batch(self.number)
-        alone.inserts = [row for row in self.inserts if row.id == id_]
-        alone.joined = {id_: self.joined.pop(id_)} if id_ in self.joined else {}
-        alone.adopted = dict.fromkeys(job for job in self.adopted if job.id == id_)
+    def leave_out(self, id_: int) -> None:
+        """A row that was refused is not tried again with the others: it might be stored then, its submitter told no."""
+        left_out = [row for row in self.inserts if row.id == id_]
         self.inserts = [row for row in self.inserts if row.id != id_]
-        for job in alone.adopted:
+        self.joined.pop(id_, None)
+        for job in [job for job in self.adopted if job.id == id_]:
             del self.adopted[job]
-        alone.data_bytes = sum(len(one.data) for one in chain[JobRecord | Job](alone.inserts, alone.adopted))
-        self.data_bytes -= alone.data_bytes
-        return alone
+            self.data_bytes -= len(job.data)
+        self.data_bytes -= sum(len(row.data) for row in left_out)
 
     def ids(self) -> list[int]:
         """Of its rows."""

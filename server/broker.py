@@ -2,8 +2,8 @@
 
 Theory of operation. A job is in one of these states, which its fields tell:
 
-    held      a row in a batch                 nobody may run it or know of it yet; it is no Job but for foreground
-                                               submissions that joined it
+    held      a row in a batch, not in `jobs`  nobody may run it or know of it yet; a Job, with `batch` set, only where
+                                               a foreground submission joined it
     delayed   tailed, in the index's `later`   committed; its time has not come
     waiting   queued, or tailed                in its function's queue for its priority
     running   worker set                       handed out; still a row in the table
@@ -45,9 +45,9 @@ from gearmand_py.server.limits import Limits
 from gearmand_py.server.packets import NO_JOB_PACKET, RESPONSE, pack
 from gearmand_py.server.peers import Outgoing, Peer
 from gearmand_py.server.schedule import Schedule
-from gearmand_py.server.uniques import Owner, Sees
+from gearmand_py.server.uniques import Sees
 from gearmand_py.server.workforce import Workforce
-from gearmand_py.storage.base import DEAD, RUN_AT_ONCE, JobRecord, Payload, Update, record
+from gearmand_py.storage.base import DEAD, RUN_AT_ONCE, JobRecord, Payload, Update, new_record
 
 MAX_ATTEMPTS: Final = 32767  # the column is a SMALLINT
 UNLIMITED: Final = -1
@@ -200,9 +200,10 @@ class Broker:
         self._release(batch)
 
     def _bury_written(self, batch: Batch) -> None:
-        """Those that have died are in the table only from now on."""
+        """Those that have died are in the table only from now on, unless a later batch is to say that they have."""
         if self.dead:
-            written = self.dead.intersection(batch.updates, (job.id for job in batch.adopted))
+            later = chain.from_iterable(other.updates for other in (*self.underway, self.batch))
+            written = self.dead.intersection(chain(batch.updates, (job.id for job in batch.adopted))).difference(later)
             self.dead -= written
             self.index.dead_rows += len(written)
 
@@ -211,31 +212,35 @@ class Broker:
 
         With `unknown` they may have gone in after all (the connection broke at COMMIT): then they are to be deleted.
         """
+        ids = batch.ids()
         if unknown:
-            self.batch.deletes.extend(batch.ids())
-        self._deny(batch, reason)
+            self.batch.deletes.extend(ids)
+        self._deny(batch, set(ids), reason)
         self.underway.remove(batch)
         self._release(batch)
 
     def refused_row(self, id_: int, reason: str) -> None:
         """One row of a batch underway was not stored, and will not be; its submitters get ERROR."""
         for batch in self.underway:
-            self._deny(batch.leave_out(id_), reason)
+            self._deny(batch, {id_}, reason)
+            batch.leave_out(id_)
 
-    def _deny(self, batch: Batch, reason: str) -> None:
-        """The rows of this batch are not stored."""
-        answer, denied = packets.error("QUEUE_ERROR", reason), set(batch.ids())
+    def _deny(self, batch: Batch, ids: set[int], reason: str) -> None:
+        """These rows, if they are the batch's, are not stored."""
+        answer = packets.error("QUEUE_ERROR", reason)
         for waiting in (*self.underway, self.batch):  # somebody may wait in a later one for a row of this one
-            waiting.deny(denied, answer)
+            waiting.deny(ids, answer)
         for row in batch.inserts:
-            if job := batch.joined.get(row.id):
-                self._unstored(job)
-            else:
-                self.index.give_up(row)
+            if row.id in ids:
+                if job := batch.joined.get(row.id):
+                    self._unstored(job)
+                else:
+                    self.index.give_up(row)
         for job in batch.adopted:
-            self.dead.discard(job.id)
-            if job.batch is not None:  # it lives
-                self._unstored(job)
+            if job.id in ids:
+                self.dead.discard(job.id)
+                if job.batch is not None:  # it lives
+                    self._unstored(job)
 
     def _unstored(self, job: Job) -> None:
         """A job lost its row: it goes on in the foreground if somebody waits for it."""
@@ -340,8 +345,11 @@ class Broker:
         function = self.functions.get(name) or self.function(name)
         if unique:
             key = coalesce_key(unique, data)
-            if key is not None and (same := self.index.same(function, key)) is not None:
-                self._join(peer, same, background)
+            if key is not None and (owner := self.index.same(function, key)) is not None:
+                if isinstance(owner, Job):
+                    self._join(peer, owner, background)
+                else:
+                    self._join_row(peer, owner, background)
                 return
         else:
             key = None
@@ -353,7 +361,7 @@ class Broker:
         function.total += 1
         id_ = self.ids.take()
         if background:
-            row = record((id_, function.name, unique or None, priority, 0, self.node, run_at, reducer, data))
+            row = new_record((id_, function.name, unique or None, priority, 0, self.node, run_at, reducer, data))
             if key is not None:
                 self.index.uniques.add(key, row)
             batch = self.batch
@@ -380,21 +388,21 @@ class Broker:
             text = "Foreground jobs take half the memory they may, and this function has its share"
             raise LimitReached("QUEUE_ERROR", text, "--memory-limit")
 
-    def _join(self, peer: Peer, same: Owner, background: bool) -> None:
-        """A submission coalesces onto a live job. Its answer waits for that job's commit."""
-        if isinstance(same, Job):
-            job, batch = same, same.batch
+    def _join_row(self, peer: Peer, row: JobRecord, background: bool) -> None:
+        """A submission coalesces onto a row that is not committed yet."""
+        batch = next(batch for batch in (self.batch, *reversed(self.underway)) if batch.may_hold(row.id))
+        if background:
+            batch.hold(peer).append(row.id)
         else:
-            batch = next(batch for batch in (self.batch, *reversed(self.underway)) if batch.may_hold(same.id))
-            if background:
-                batch.hold(peer).append(same.id)
-                return
-            job = batch.joined[same.id] = self.index.join(same)
+            job = batch.joined[row.id] = self.index.make_early(row)
             job.batch = batch
+            self._join(peer, job, background)
+
+    def _join(self, peer: Peer, job: Job, background: bool) -> None:
+        """A submission coalesces onto a live job. Its answer waits for that job's commit."""
         if background:
             if not job.background:
                 self._adopt(job)
-                batch = self.batch
         else:
             if job.clients is None:
                 job.clients = []
@@ -402,9 +410,9 @@ class Broker:
                 raise RequestError("QUEUE_ERROR", f"{MOST_WAITING} submissions wait for this job already")
             job.clients.append(peer)
             peer.awaited.add(job)
-        tail = batch.hold(peer) if batch else peer.tail
+        tail = job.batch.hold(peer) if job.batch else peer.tail
         # A foreground client is served even if the row is refused, so only a background one waits as an id.
-        tail.append(job.id if background and batch else self._created(job.id))
+        tail.append(job.id if background and job.batch else self._created(job.id))
 
     def _adopt(self, job: Job) -> None:
         """A foreground job becomes a background one, because its acknowledgement says so from now on."""
@@ -579,7 +587,7 @@ class Broker:
             self._bury(id_)
             return Cancelled.LEAVING
         job = self._look_up(id_, dead=True)
-        if job is None or job.held:
+        if job is None:
             return Cancelled.UNKNOWN
         leaving = Cancelled.LEAVING if job.background else Cancelled.GONE
         if job.worker is not None:
@@ -647,12 +655,12 @@ class Broker:
         job = self.jobs.get(id_)
         if job is None and id_ not in self.dead and self.ids.may_have_given(id_) and not self._is_held(id_):
             self.index.look_elsewhere(id_, dead=dead)
-        return job
+        return None if job is None or job.held else job
 
     def _is_held(self, id_: int) -> bool:
-        """Whether it is above those that are in the table, as far as anybody knows."""
+        """No row with this id is committed: ids rise, and batches are settled in their order."""
         return any(batch.may_hold(id_) for batch in (*self.underway, self.batch))
 
-    def find_unique(self, unique: bytes, sees: Sees) -> Owner | None:
-        """A job with this unique key, or its row, of whatever function is seen. Raises NotResident."""
+    def find_unique(self, unique: bytes, sees: Sees) -> Job | None:
+        """A job with this unique key, of whatever function is seen. Raises NotResident."""
         return self.index.with_unique(unique, sees) if unique else None

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 from gearmand_py.server.jobs import PRIORITIES, Function, Job, JobQueue, coalesce_key
 from gearmand_py.server.later import Later
 from gearmand_py.server.tails import Tail
-from gearmand_py.server.uniques import Key, Owner, Sees, Uniques, name_of
+from gearmand_py.server.uniques import Key, Owner, Sees, Uniques
 from gearmand_py.storage.base import BY_PAYLOAD, DEAD, Entry, JobRecord
 
 if TYPE_CHECKING:
@@ -92,7 +92,7 @@ class Index:
         self.limit = limit if readable else inf
         self.sizes = sizes or Sizes()
         self.readable = readable
-        self.used = 0  # bytes, of jobs in memory and bare ids, about
+        self.used = 0  # bytes, of jobs in memory and bare ids, about; rows of batches are bounded by the journal
         self.foreground = 0  # those of jobs that are in no table
         self.max_queue = 0  # what functions begin with: jobs of each, 0 without limit
         self.jobs: dict[int, Job] = {}
@@ -128,20 +128,20 @@ class Index:
     # ---- jobs in memory
 
     def add(self, job: Job, key: Key | None) -> None:
-        """A new job, and its unique key."""
+        """A new foreground job, and its unique key."""
         self.jobs[job.id] = job
         self.used += JOB_COST + len(job.data)
         if key is not None:
             self.uniques.add(key, job)
 
-    def join(self, row: JobRecord) -> Job:
-        """Make a job of a row that is not committed yet."""
+    def make_early(self, row: JobRecord) -> Job:
+        """A job of a row that is not committed yet."""
         job = self._make(row, self.functions[row.function], noted=False)
         self.uniques.pass_on((row,), (job,))
         return job
 
     def give_up(self, row: JobRecord) -> None:
-        """A row was not stored, and will not be."""
+        """A row is not stored, and will not be."""
         key = coalesce_key(row.unique or b"", row.data)
         if key is not None:
             self.uniques.discard(key, row)
@@ -205,10 +205,10 @@ class Index:
             raise NotResident(missing)
         return None
 
-    def with_unique(self, unique: bytes, sees: Sees) -> Owner | None:
-        """The same of whatever function is seen. Raises NotResident."""
+    def with_unique(self, unique: bytes, sees: Sees) -> Job | None:
+        """A live job with this unique key, of whatever function is seen, if it is committed. Raises NotResident."""
         for known in self.uniques.all_with(unique):
-            if sees(name_of(known)):
+            if isinstance(known, Job) and not known.held and sees(known.function.name):
                 return known
         missing: list[int] = []
         for id_ in self.uniques.noted_anywhere(unique, sees):
@@ -250,9 +250,9 @@ class Index:
         if self.replay is None and tail is not None:
             tail.append([row.id for row in rows], [len(row.data) for row in rows])
             self._tailed(queue, len(rows))
-            self._leave(queue.function, rows, joined)
+            self._to_bare_ids(queue.function, rows, joined)
             return 0
-        jobs = self._settle(queue.function, rows, joined)
+        jobs = self._to_jobs(queue.function, rows, joined)
         if self.replay is None and self.used <= self.limit:
             queue.push_all(jobs)
             return len(jobs)
@@ -268,14 +268,15 @@ class Index:
         if queue.size < self.sizes.page:
             self.want(queue)
 
-    def _settle(self, function: Function, rows: Sequence[JobRecord], joined: Mapping[int, Job]) -> list[Job]:
+    def _to_jobs(self, function: Function, rows: Sequence[JobRecord], joined: Mapping[int, Job]) -> list[Job]:
         """Rows that are committed become jobs in memory."""
         jobs = [joined.get(row.id) or self._make(row, function, noted=False) for row in rows]
         self.uniques.pass_on(rows, jobs)
         return jobs
 
-    def _leave(self, function: Function, rows: Sequence[JobRecord], joined: Mapping[int, Job]) -> None:
-        """Rows that are committed become bare ids."""
+    def _to_bare_ids(self, function: Function, rows: Sequence[JobRecord], joined: Mapping[int, Job]) -> None:
+        """Rows that are committed become bare ids, and are let go."""
+        assert self.readable
         if joined:
             self._make_bare([joined[row.id] for row in rows if row.id in joined])
             rows = [row for row in rows if row.id not in joined]
@@ -298,10 +299,11 @@ class Index:
         """Let a committed row wait for its time."""
         self.later.add(row.id, row.run_at, self.wall)
         function = self.functions[row.function]
-        if row.run_at - self.wall < FAR and self.used + JOB_COST + len(row.data) <= self.limit:
-            self._make_bare(self._settle(function, (row,), joined), keep=True)
+        near = row.run_at - self.wall < FAR and self.used + JOB_COST + len(row.data) <= self.limit
+        if near or not self.readable:
+            self._make_bare(self._to_jobs(function, (row,), joined), keep=True)
         else:
-            self._leave(function, (row,), joined)
+            self._to_bare_ids(function, (row,), joined)
 
     def _make_bare(self, jobs: Sequence[Job], *, keep: bool = False) -> None:
         """The place of each job is its id. It leaves memory, unless it is not in the table or somebody waits for it."""
@@ -313,7 +315,7 @@ class Index:
             self._unload([job for job in jobs if job.background and job.batch is None and not job.clients])
 
     def _unload(self, jobs: Sequence[Job]) -> None:
-        """Of one function."""
+        """Let jobs of one function out of memory."""
         own = self.jobs
         for job in jobs:
             del own[job.id]
@@ -596,7 +598,7 @@ class Index:
         return job
 
     def _make(self, row: JobRecord, function: Function, *, noted: bool = True) -> Job:
-        """A job of a row. As a rule its unique key is noted for its id."""
+        """A job of a row. `noted`: its unique key is among those of bare ids."""
         id_, _, unique, priority, attempts, _, run_at, reducer, data = row
         job = self.jobs[id_] = Job(id_, function, unique or b"", priority, True, data, run_at, reducer, attempts)
         job.noted = noted

@@ -33,7 +33,7 @@ class Uniques:
         return self._hashes.size
 
     def is_new(self, function: Function, key: Key) -> bool:
-        """No job, in memory or not, has the key for sure. As is so for nearly all keys, and quickly told."""
+        """Nobody, in memory or not, has the key for sure. As is so for nearly all keys, and quickly told."""
         if key in self._owners:
             return False
         hashes = self._hashes
@@ -103,7 +103,7 @@ class Uniques:
 
     def spill(self, function: Function, owners: Iterable[Owner]) -> None:
         """These leave memory, and the keys that they have go to their ids."""
-        own = self._owners
+        own, noted = self._owners, self._hashes.size
         salt = hash(function.name)
         for owner in owners:
             key: Key | None = owner.unique
@@ -112,7 +112,8 @@ class Uniques:
             elif (key := coalesce_key(owner.unique or b"", owner.data)) is None or not self.discard(key, owner):
                 continue
             self._hashes.add(salt ^ hash(key), owner.id)
-        self._names.add(function.name)
+        if self._hashes.size > noted:
+            self._names.add(function.name)
 
     def strike(self, function: Function, key: Key, id_: int) -> None:
         """A bare id has the key no more."""

@@ -84,12 +84,12 @@ class JobRecord(NamedTuple):
 
 
 # A row of a tuple with all columns. `JobRecord` itself, and its `_make`, cost a call in Python.
-record: Final[Callable[[tuple[Any, ...]], JobRecord]] = partial(tuple.__new__, JobRecord)
+new_record: Final[Callable[[tuple[Any, ...]], JobRecord]] = partial(tuple.__new__, JobRecord)
 
 
 def records(rows: Iterable[tuple[Any, ...]]) -> list[JobRecord]:
     """Rows with all columns, as a driver gives them."""
-    return list(map(record, rows))
+    return list(map(new_record, rows))
 
 
 class Entry(NamedTuple):

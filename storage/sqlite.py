@@ -38,7 +38,7 @@ LARGE_ROW: Final = f"({','.join('?' * (len(COLUMNS) - 1))},zeroblob(?))"  # the 
 # here: a third of the time that a row takes, with the interpreter locked (docs/benchmarks.md). Both give back what they
 # get.
 sqlite3.register_adapter(bytes, bytes)
-sqlite3.register_adapter(type(None), dict[None, None]().get)
+sqlite3.register_adapter(type(None), lambda none: none)
 
 T = TypeVar("T")
 

@@ -118,10 +118,11 @@ class Core:
         few: int = FEW,
         max_packet: int = DEFAULT_MAX_PACKET,
         memory_limit: float = inf,
+        readable: bool = True,
         sizes: Sizes | None = None,
         limits: Limits | None = None,
     ) -> None:
-        """`few`: how many functions a worker may have before it shares them with others."""
+        """`few`: how many functions a worker may have before it shares them with others. Not `readable`: no table."""
         self.table = Table()
         self.now = 1000.0
         self.wall = START
@@ -130,6 +131,7 @@ class Core:
         self._few = few
         self._max_packet = max_packet
         self._memory_limit = memory_limit
+        self._readable = readable
         self._sizes = sizes
         self._limits = limits
         self.reading = True  # rows are read as soon as they are wanted
@@ -141,7 +143,7 @@ class Core:
             PREFIX,
             job_retries=self._job_retries,
             worker_wakeup=self._worker_wakeup,
-            index=Index(self._memory_limit, sizes=self._sizes),
+            index=Index(self._memory_limit, readable=self._readable, sizes=self._sizes),
             limits=self._limits,
         )
         self.broker.workforce.few = self._few

@@ -215,17 +215,16 @@ class Machine(RuleBasedStateMachine):
     def get_status(self, number: int, which: int) -> None:
         peer = self.peer(number)
         job = self.any_job(which)
-        if job.state is State.HELD:  # nobody was told of it
-            return
         self.send(peer, packets.GET_STATUS, job.handle)
-        known, running = job.state is not State.GONE, job.state is State.RUNNING
+        known, running = job.state not in (State.HELD, State.GONE), job.state is State.RUNNING
         progress = job.status if known else (b"0", b"0")
         peer.expect((packets.STATUS_RES, job.handle, b"%d" % known, b"%d" % running, *progress))
 
     @precondition(lambda self: self.model.peers)
     @rule(number=ANY, unique=st.sampled_from([b"k", b"l", b"none", b"-", b""]))
     def get_status_unique(self, number: int, unique: bytes) -> None:
-        found = [job for job in self.model.jobs if unique not in (b"", b"-") and job.unique == unique]
+        known = [job for job in self.model.jobs if job.state is not State.HELD]
+        found = [job for job in known if unique not in (b"", b"-") and job.unique == unique]
         if self.replaying:  # it may have to wait for the end
             return
         if len(found) > 1:  # it ignores the function, so which of them it tells of is not said

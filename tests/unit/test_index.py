@@ -400,6 +400,20 @@ def test_cancel_while_the_row_is_read(core: Core, delay: int, committed: bool) -
     assert not core.index.skipped
 
 
+@pytest.mark.parametrize("seconds", [30, 300])
+def test_without_a_table_delayed_jobs_stay_in_memory(seconds: int) -> None:
+    core = Core(memory_limit=0, readable=False, sizes=SMALL)
+    later(core, seconds, b"later", b"key")
+    fill(core, numbers(1, 5))
+    core.table.rows.clear()  # what is in memory is all there is
+    worker = core.worker(b"f")
+    assert core.drain(worker) == numbers(1, 5)
+
+    core.advance(seconds)
+    assert core.drain(worker) == [b"later"]
+    core.check()
+
+
 def test_a_dead_job_is_cancelled_from_the_table() -> None:
     core = Core(job_retries=1, memory_limit=0, sizes=SMALL)
     handles = fill(core, numbers(1, 3))

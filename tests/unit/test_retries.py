@@ -196,6 +196,33 @@ def test_a_background_job_is_kept_as_a_dead_one() -> None:
     assert len(core.table.rows) == 1
 
 
+def test_nothing_of_a_dead_job_stays_in_memory() -> None:
+    core = Core(job_retries=1)
+    dead_job(core)
+    assert (core.broker.dead, core.index.dead_rows) == (set(), 1)
+
+
+def test_a_job_that_died_while_an_earlier_try_was_on_its_way_to_the_table() -> None:
+    core = Core(job_retries=2)
+    handle = core.submit(core.connect(), b"f", b"data", kind=SUBMIT_JOB_BG)
+    for _ in range(2):
+        worker = core.worker(b"f")
+        core.grab(worker)
+        core.disconnect(worker)
+        if core.in_flight is None:
+            core.take()
+    core.commit()
+    assert core.index.dead_rows == 0, "its row is not a dead one yet"
+    core.commit()
+    assert (core.broker.dead, core.index.dead_rows) == (set(), 1)
+
+    operator = core.connect()
+    assert core.ask(operator, b"cancel job %b\n" % handle) == b""
+    core.commit()
+    assert core.raw(operator) == b"OK\r\n"
+    assert (core.table.rows, core.index.dead_rows) == ({}, 0)
+
+
 def test_a_dead_job_is_not_joined() -> None:
     core = Core(job_retries=1)
     handle = dead_job(core, b"key")

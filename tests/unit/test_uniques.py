@@ -72,9 +72,10 @@ def test_only_keys_that_are_owned_are_passed_on_or_spilled() -> None:
     first, second = row(1, F), row(2, F)
     uniques.add(b"key", first)
     uniques.pass_on([second], [job(2, F)])
-    uniques.spill(F, [second])
+    uniques.spill(F, [second, row(3, F, b"")])
     assert uniques.get(F, b"key") is first
     assert uniques.spilled == 0
+    assert not uniques._names, "a function that has no key there is looked through for ever"
 
     uniques.spill(F, [first])
     assert uniques.get(F, b"key") is None
