@@ -131,9 +131,9 @@ class Process:
             self.fail("left its output open to a process that goes on")
         return code
 
-    def result(self) -> bytes:
+    def result(self, seconds: float = DEADLINE) -> bytes:
         """Wait for the program to succeed; returns what it printed."""
-        if code := self.wait():
+        if code := self.wait(seconds):
             self.fail(f"ended with exit code {code}")
         return self.stdout
 
