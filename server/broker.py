@@ -2,8 +2,8 @@
 
 Theory of operation. A job is in one of these states, which its fields tell:
 
-    held      a row in a batch, not in `jobs`  nobody may run it or know of it yet; a Job, with `batch` set, only where
-                                               a foreground submission joined it
+    held      a row in a batch, not in `jobs`  nobody may run it yet, or knows its handle; a Job, with `batch` set, only
+                                               where a foreground submission joined it
     delayed   tailed, in the index's `later`   committed; its time has not come
     waiting   queued, or tailed                in its function's queue for its priority
     running   worker set                       handed out; still a row in the table
@@ -45,7 +45,7 @@ from gearmand_py.server.limits import Limits
 from gearmand_py.server.packets import NO_JOB_PACKET, RESPONSE, pack
 from gearmand_py.server.peers import Outgoing, Peer
 from gearmand_py.server.schedule import Schedule
-from gearmand_py.server.uniques import Sees
+from gearmand_py.server.uniques import Owner, Sees
 from gearmand_py.server.workforce import Workforce
 from gearmand_py.storage.base import DEAD, RUN_AT_ONCE, JobRecord, Payload, Update, new_record
 
@@ -661,6 +661,9 @@ class Broker:
         """No row with this id is committed: ids rise, and batches are settled in their order."""
         return any(batch.may_hold(id_) for batch in (*self.underway, self.batch))
 
-    def find_unique(self, unique: bytes, sees: Sees) -> Job | None:
-        """A job with this unique key, of whatever function is seen. Raises NotResident."""
+    def find_unique(self, unique: bytes, sees: Sees) -> Owner | None:
+        """A job with this unique key, or its row, of whatever function is seen. Raises NotResident.
+
+        A row too: who asks right behind a submission is answered right behind its acknowledgement.
+        """
         return self.index.with_unique(unique, sees) if unique else None

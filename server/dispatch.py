@@ -18,7 +18,8 @@ from gearmand_py.server.jobs import HIGH, LOW, NORMAL, Job
 from gearmand_py.server.packets import LARGE, RESPONSE, around, ending_with, pack, response
 from gearmand_py.server.peers import Outgoing, Peer
 from gearmand_py.server.schedule import next_match
-from gearmand_py.storage.base import RUN_AT_ONCE, Payload
+from gearmand_py.server.uniques import Owner
+from gearmand_py.storage.base import RUN_AT_ONCE, JobRecord, Payload
 
 Handler = Callable[[Peer, bytes], None]
 
@@ -184,7 +185,7 @@ class Dispatch:
         """The same by unique key, for any function that the peer may see; the C server takes any, too."""
         unique = only_argument(body)
         job = self.broker.find_unique(unique, peer.rights.sees)
-        waiting = b"%d" % len(job.clients or ()) if job else ZERO
+        waiting = b"%d" % len(job.clients or ()) if isinstance(job, Job) else ZERO
         peer.tail.append(response(packets.STATUS_RES_UNIQUE, unique, *state_of(job), waiting))
 
     def option(self, peer: Peer, body: bytes) -> None:
@@ -428,9 +429,11 @@ def seen(peer: Peer, job: Job | None) -> Job | None:
     return job if job is None or peer.rights.sees(job.function.name) else None
 
 
-def state_of(job: Job | None) -> tuple[bytes, bytes, bytes, bytes]:
+def state_of(job: Owner | None) -> tuple[bytes, bytes, bytes, bytes]:
     """Known, running, numerator, denominator."""
     if job is None:
         return ZERO, ZERO, ZERO, ZERO
+    if isinstance(job, JobRecord):
+        return b"1", ZERO, ZERO, ZERO
     numerator, denominator = job.status or (ZERO, ZERO)
     return b"1", b"1" if job.worker else ZERO, numerator, denominator

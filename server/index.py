@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 from gearmand_py.server.jobs import PRIORITIES, Function, Job, JobQueue, coalesce_key
 from gearmand_py.server.later import Later
 from gearmand_py.server.tails import Tail
-from gearmand_py.server.uniques import Key, Owner, Sees, Uniques
+from gearmand_py.server.uniques import Key, Owner, Sees, Uniques, name_of
 from gearmand_py.storage.base import BY_PAYLOAD, DEAD, Entry, JobRecord
 
 if TYPE_CHECKING:
@@ -205,10 +205,10 @@ class Index:
             raise NotResident(missing)
         return None
 
-    def with_unique(self, unique: bytes, sees: Sees) -> Job | None:
-        """A live job with this unique key, of whatever function is seen, if it is committed. Raises NotResident."""
+    def with_unique(self, unique: bytes, sees: Sees) -> Owner | None:
+        """The same, of whatever function is seen. Raises NotResident."""
         for known in self.uniques.all_with(unique):
-            if isinstance(known, Job) and not known.held and sees(known.function.name):
+            if sees(name_of(known)):
                 return known
         missing: list[int] = []
         for id_ in self.uniques.noted_anywhere(unique, sees):

@@ -223,8 +223,7 @@ class Machine(RuleBasedStateMachine):
     @precondition(lambda self: self.model.peers)
     @rule(number=ANY, unique=st.sampled_from([b"k", b"l", b"none", b"-", b""]))
     def get_status_unique(self, number: int, unique: bytes) -> None:
-        known = [job for job in self.model.jobs if job.state is not State.HELD]
-        found = [job for job in known if unique not in (b"", b"-") and job.unique == unique]
+        found = [job for job in self.model.jobs if unique not in (b"", b"-") and job.unique == unique]
         if self.replaying:  # it may have to wait for the end
             return
         if len(found) > 1:  # it ignores the function, so which of them it tells of is not said

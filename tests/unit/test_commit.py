@@ -310,8 +310,8 @@ def test_cancel_does_not_say_ok_while_the_row_is_still_there(core: Core) -> None
 
 @pytest.mark.parametrize("stored", [False, True], ids=["open", "in the table already"])
 @pytest.mark.parametrize("joined", [False, True], ids=["alone", "joined"])
-def test_a_job_that_nobody_was_told_of_is_unknown(core: Core, stored: bool, joined: bool) -> None:
-    """Its handle can be guessed; its row, there or not, is not looked for."""
+def test_a_handle_that_nobody_was_told_yet_is_unknown(core: Core, stored: bool, joined: bool) -> None:
+    """It can be guessed; its row, there or not, is not looked for."""
     client, curious = core.connect(), core.connect()
     core.send(client, SUBMIT_JOB_BG, b"f", b"key", b"data")
     handle = PREFIX + b"%d" % core.broker.batch.inserts[0].id
@@ -324,15 +324,23 @@ def test_a_job_that_nobody_was_told_of_is_unknown(core: Core, stored: bool, join
 
     core.send(curious, GET_STATUS, handle)
     assert core.received(curious) == [(STATUS_RES, handle, b"0", b"0", b"0", b"0")]
-    core.send(curious, GET_STATUS_UNIQUE, b"key")
-    assert core.received(curious) == [(STATUS_RES_UNIQUE, b"key", b"0", b"0", b"0", b"0", b"0")]
-    assert core.ask(core.connect(), b"show unique jobs\n") == b".\n"
     assert core.ask(core.connect(), b"cancel job %b\n" % handle) == b"ERR UNKNOWN_JOB\r\n"
     core.commit()
 
     assert core.received(client) == [(JOB_CREATED, handle)]
     assert core.table.data == [b"data"]
     core.check()
+
+
+def test_who_asks_for_a_key_right_behind_its_submission_is_told_that_it_is_known(core: Core) -> None:
+    client = core.connect()
+    core.send(client, SUBMIT_JOB_BG, b"f", b"key", b"data")
+    core.send(client, GET_STATUS_UNIQUE, b"key")
+    core.commit()
+
+    created, status = core.received(client)
+    assert created[0] == JOB_CREATED
+    assert status == (STATUS_RES_UNIQUE, b"key", b"1", b"0", b"0", b"0", b"0")
 
 
 def test_cancel_of_a_foreground_job_does_not_wait_for_the_database(core: Core) -> None:
