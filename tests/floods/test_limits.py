@@ -197,8 +197,9 @@ def test_a_client_that_leaves_in_the_middle_of_a_listing(server: Server) -> None
             with raw(server) as operator:
                 operator.sendall(b"show jobs\n" * 100)
                 operator.recv(10)
-        echo(client)
-        assert len(client.text("workers")) == 1
+        until = time.monotonic() + TIMEOUT  # the last one's end may be read behind the question
+        while len(client.text("workers")) > 1:
+            assert time.monotonic() < until, "connections that are over stay"
 
 
 def test_a_reader_of_listings_that_stops_reading_keeps_nobody_waiting(server: Server) -> None:
