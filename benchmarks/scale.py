@@ -208,8 +208,8 @@ def two_servers(database: str | None) -> Iterator[tuple[Server, Server]]:
         finally:
             for server in both:
                 server.kill(signal.SIGTERM)
-                if database:
-                    asyncio.run(drop(server))
+            for server in both if database else ():
+                asyncio.run(drop(server))
 
 
 async def drop(server: Server) -> None:
