@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Final
 
 from gearmand_py.server.logs import logs_elsewhere, reopen_log
+from gearmand_py.server.runner import on_signal
 
 log = logging.getLogger(__name__)
 
@@ -25,13 +26,12 @@ class Orders:
 
     def obey_signals(self) -> None:
         """From now on. Needs a running loop."""
-        loop = asyncio.get_running_loop()
         for number in STOP_SIGNALS:
-            loop.add_signal_handler(number, self._stop_or_die)
-        loop.add_signal_handler(signal.SIGUSR1, self.finish.set)
+            on_signal(number, self._stop_or_die)
+        on_signal(signal.SIGUSR1, self.finish.set)
         # In a terminal it says that the terminal is gone.
         in_terminal = not logs_elsewhere() and sys.stderr.isatty()
-        loop.add_signal_handler(signal.SIGHUP, self._stop_or_die if in_terminal else self._reread)
+        on_signal(signal.SIGHUP, self._stop_or_die if in_terminal else self._reread)
 
     def _reread(self) -> None:
         for again in self.reread:

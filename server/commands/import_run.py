@@ -1,11 +1,11 @@
 """What `gearmand-py import` does, and what people see of it."""
 
-import asyncio
 import os
 import signal
 import sys
 import time
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
@@ -15,7 +15,7 @@ import click
 from gearmand_py.server.commands.shared import note, printable, say
 from gearmand_py.server.config import Settings
 from gearmand_py.server.importing.run import Item, Report, import_queue, moment, try_import
-from gearmand_py.server.runner import BY_SIGNAL, FAILED
+from gearmand_py.server.runner import BY_SIGNAL, FAILED, on_signal
 from gearmand_py.storage.base import StorageError
 from gearmand_py.storage.credentials import Password, password_from
 from gearmand_py.storage.gearmand.queue import Source
@@ -92,7 +92,7 @@ class Progress:
 
     def __enter__(self) -> Self:
         for number in (signal.SIGTERM, signal.SIGINT):
-            asyncio.get_running_loop().add_signal_handler(number, self._stop, number)
+            on_signal(number, partial(self._stop, number))
         return self
 
     def _stop(self, number: signal.Signals) -> None:

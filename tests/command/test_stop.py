@@ -6,6 +6,7 @@ import socket
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, suppress
+from pathlib import Path
 from threading import Thread
 from typing import Final
 
@@ -15,6 +16,7 @@ from gearmand_py.server import packets
 from gearmand_py.server.client import Client, ClientError, ConnectionLost
 from gearmand_py.server.codec import Connection, Packet
 from tests.command.running import STOPPED, rows
+from tests.conftest import StartServer
 from tests.harness.process import Process
 from tests.harness.server import COMMAND, HOST, Server
 
@@ -22,6 +24,10 @@ AT_ONCE: Final = 4.0  # seconds; less than a silent database is given
 SIGNALS: Final = [signal.SIGTERM, signal.SIGINT]
 IN_FLIGHT: Final = 64
 STOPPED_AT_ONCE: Final = 1
+STOPS_ITSELF: Final = """
+import os, signal
+signal.signal(signal.SIGUSR2, lambda *_: os.kill(os.getpid(), signal.SIGTERM))
+"""
 
 
 class Submitter:
@@ -116,6 +122,15 @@ def test_a_second_signal_does_not_wait_for_a_database_that_is_locked(server: Ser
             client.receive(timeout=10)
         assert server.wait() == STOPPED_AT_ONCE
         assert other.execute("SELECT data FROM gearman_job").fetchall() == [(b"stored",)]
+
+
+def test_a_signal_that_comes_while_another_is_handled_is_one_signal(start_server: StartServer, tmp_path: Path) -> None:
+    # uvloop calls a handler twice for it: once from its list of signals, once from its pipe.
+    (tmp_path / "sitecustomize.py").write_text(STOPS_ITSELF)
+    path = os.pathsep.join(filter(None, (str(tmp_path), os.environ.get("PYTHONPATH"))))
+    server = start_server(environment={"PYTHONPATH": path})
+    os.kill(server.pid, signal.SIGUSR2)
+    assert server.wait() == STOPPED, server.stderr
 
 
 def test_finished_jobs_are_deleted_before_the_end(server: Server) -> None:

@@ -9,6 +9,7 @@ from typing import Final
 from tests.faults.campaign.plan import Fault, Plan
 
 KEPT: Final = Path("build/faults")
+LAST_WORDS: Final = 8  # lines, for where the folder is not kept
 
 
 @dataclass(slots=True)
@@ -50,7 +51,7 @@ def keep(database: str, plan: Plan, anomalies: list[str], events: list[str], log
     (folder / "server.log").write_text(log)
     parts = (repr(plan), *("", "jobs acknowledged, and what happened:"), *events, "", *anomalies)
     (folder / "events.txt").write_text("\n".join(parts))
-    shown = "\n".join(anomalies[:10])
+    shown = "\n".join((*anomalies[:10], "the server's last words:", *log.splitlines()[-LAST_WORDS:]))
     return (
         f"round {plan.seed} on {database}:\n{shown}\nagain with: make test-faults SEED={plan.seed} ROUNDS=1 "
         f"DATABASES={database}\nthe server's log and the events are in {folder}"
