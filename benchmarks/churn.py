@@ -14,6 +14,7 @@ import os
 import subprocess
 import sys
 import tempfile
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -63,7 +64,7 @@ LOOKS: Final = {
 }
 
 
-class Peer(asyncio.Protocol):
+class Peer(asyncio.Protocol, ABC):
     """A connection to the server."""
 
     def __init__(self) -> None:
@@ -84,9 +85,9 @@ class Peer(asyncio.Protocol):
         for kind, body in self._codec.feed(data):
             self.handle(kind, body)
 
+    @abstractmethod
     def handle(self, kind: int, body: bytes) -> None:
         """One packet from the server."""
-        raise NotImplementedError
 
 
 class Submitter(Peer):

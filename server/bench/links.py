@@ -1,6 +1,7 @@
 """A client and a worker of a benchmark, on sockets that do not block: fed with packets, they count, answer, go on."""
 
 import socket
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Iterable
 from contextlib import suppress
@@ -19,7 +20,7 @@ GRAB: Final = packets.request(packets.GRAB_JOB)
 SLEEP: Final = packets.request(packets.PRE_SLEEP)
 
 
-class Link:
+class Link(ABC):
     """A connection; `attend` it when its socket is ready, and look at `blocked` after that."""
 
     def __init__(self, connected: socket.socket, address: Address, tally: Tally) -> None:
@@ -50,9 +51,9 @@ class Link:
         if self._codec.error:
             raise BadAnswer(self._address, self._codec.error.text)
 
+    @abstractmethod
     def handle(self, arrived: Iterable[Packet], now: int) -> None:
         """Packets from the server; `now` in nanoseconds."""
-        raise NotImplementedError
 
     def send(self, data: bytes) -> None:
         """Send it once the server takes it. Raises ConnectionLost."""
