@@ -38,14 +38,16 @@ from typing import Final
 from gearmand_py.server import packets
 from gearmand_py.server.batch import Batch
 from gearmand_py.server.errors import LimitReached, RequestError
+from gearmand_py.server.fetching import Fetch
 from gearmand_py.server.ids import Ids, id_of
-from gearmand_py.server.index import JOB_COST, Fetch, Index
+from gearmand_py.server.index import Index
 from gearmand_py.server.jobs import Function, Job, JobQueue, coalesce_key
 from gearmand_py.server.limits import Limits
 from gearmand_py.server.packets import NO_JOB_PACKET, RESPONSE, pack
 from gearmand_py.server.peers import Outgoing, Peer
+from gearmand_py.server.residents import JOB_COST
 from gearmand_py.server.schedule import Schedule
-from gearmand_py.server.uniques import Owner, Sees
+from gearmand_py.server.uniques import Key, Owner, Sees
 from gearmand_py.server.workforce import Workforce
 from gearmand_py.storage.base import DEAD, RUN_AT_ONCE, JobRecord, Payload, Update, new_record
 
@@ -162,13 +164,12 @@ class Broker:
 
     def arrived(self, fetch: Fetch, records: Iterable[JobRecord]) -> int:
         """What the index wanted was read; returns how many of the rows were gone."""
-        before = self.index.gone
-        ready, lost = self.index.arrived(fetch, records)
-        self._came(ready)
-        for job in lost:
+        arrival = self.index.arrived(fetch, records)
+        self._came(arrival.ready)
+        for job in arrival.lost:
             self._tell_failed(job)
             self._forget(job)
-        return self.index.gone - before
+        return arrival.gone
 
     # ---- the journal's side
 
@@ -336,46 +337,45 @@ class Broker:
 
         Raises RequestError and NotResident.
         """
-        limits = self.limits
-        if len(unique) > limits.unique_length:
-            raise LimitReached("ARGUMENT_TOO_LARGE", "Unique value too large", "--max-unique-length")
-        if reducer is not None and len(reducer) > limits.function_length:
-            text = f"Reducer name is over {limits.function_length} bytes"
-            raise LimitReached("ARGUMENT_TOO_LARGE", text, "--max-function-length")
+        if reducer is not None or len(unique) > self.limits.unique_length:
+            self._check_lengths(unique, reducer)
         function = self.functions.get(name) or self.function(name)
-        if unique:
-            key = coalesce_key(unique, data)
-            if key is not None and (owner := self.index.same(function, key)) is not None:
-                if isinstance(owner, Job):
-                    self._join(peer, owner, background)
-                else:
-                    self._join_row(peer, owner, background)
-                return
-        else:
-            key = None
-        limit = function.limits[priority]
-        if 0 < limit <= function.total:
+        key = coalesce_key(unique, data) if unique else None
+        if key is not None and (owner := self.index.same(function, key)) is not None:
+            self._coalesce(peer, owner, background)
+            return
+        if 0 < function.limits[priority] <= function.total:
             raise LimitReached("QUEUE_ERROR", "Job queue is full", "--max-queue or the text command maxqueue")
         if not background and self.index.foreground >= self._half:
             self._check_foreground(function)
         function.total += 1
         id_ = self.ids.take()
-        if background:
-            row = new_record((id_, function.name, unique or None, priority, 0, self.node, run_at, reducer, data))
-            if key is not None:
-                self.index.uniques.add(key, row)
-            batch = self.batch
-            batch.inserts.append(row)
-            batch.data_bytes += len(data)
-            (peer.tail if peer.fence is batch else batch.hold(peer)).append(id_)
-        else:
-            job = Job(id_, function, unique, priority, False, data, run_at, reducer)
-            self.index.add(job, key)
-            self.index.foreground += JOB_COST + len(data)
-            job.clients = [peer]
-            peer.awaited.add(job)
-            peer.tail.append(self._created(id_))
-            self._make_runnable(job)
+        if not background:
+            self._start(peer, Job(id_, function, unique, priority, False, data, run_at, reducer), key)
+            return
+        row = new_record((id_, function.name, unique or None, priority, 0, self.node, run_at, reducer, data))
+        if key is not None:
+            self.index.uniques.add(key, row)
+        batch = self.batch
+        batch.inserts.append(row)
+        batch.data_bytes += len(data)
+        (peer.tail if peer.fence is batch else batch.hold(peer)).append(id_)
+
+    def _check_lengths(self, unique: bytes, reducer: bytes | None) -> None:
+        """Raises LimitReached."""
+        if len(unique) > self.limits.unique_length:
+            raise LimitReached("ARGUMENT_TOO_LARGE", "Unique value too large", "--max-unique-length")
+        most = self.limits.function_length
+        if reducer is not None and len(reducer) > most:
+            raise LimitReached("ARGUMENT_TOO_LARGE", f"Reducer name is over {most} bytes", "--max-function-length")
+
+    def _start(self, peer: Peer, job: Job, key: Key | None) -> None:
+        """A new foreground job."""
+        self.index.add(job, key)
+        job.clients = [peer]
+        peer.awaited.add(job)
+        peer.tail.append(self._created(job.id))
+        self._make_runnable(job)
 
     def _check_foreground(self, function: Function) -> None:
         """Half of their memory is for jobs that somebody works on, a share for each function. Raises LimitReached."""
@@ -387,6 +387,13 @@ class Broker:
         if function.total * JOB_COST * SHARES >= self.limits.foreground:
             text = "Foreground jobs take half the memory they may, and this function has its share"
             raise LimitReached("QUEUE_ERROR", text, "--memory-limit")
+
+    def _coalesce(self, peer: Peer, owner: Owner, background: bool) -> None:
+        """A submission joins the live job with its key, or the row of a job to be."""
+        if isinstance(owner, Job):
+            self._join(peer, owner, background)
+        else:
+            self._join_row(peer, owner, background)
 
     def _join_row(self, peer: Peer, row: JobRecord, background: bool) -> None:
         """A submission coalesces onto a row that is not committed yet."""

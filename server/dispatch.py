@@ -13,10 +13,10 @@ from gearmand_py.server.admin import Admin, err
 from gearmand_py.server.broker import Broker
 from gearmand_py.server.codec import Packet
 from gearmand_py.server.errors import RequestError
-from gearmand_py.server.index import UNLOADED
 from gearmand_py.server.jobs import HIGH, LOW, NORMAL, Job
 from gearmand_py.server.packets import LARGE, RESPONSE, around, ending_with, pack, response
 from gearmand_py.server.peers import Outgoing, Peer
+from gearmand_py.server.residents import UNLOADED
 from gearmand_py.server.schedule import next_match
 from gearmand_py.server.uniques import Owner
 from gearmand_py.storage.base import RUN_AT_ONCE, JobRecord, Payload

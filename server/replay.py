@@ -10,8 +10,9 @@ They are streamed in the order of their ids, `streamed` page by page, while the 
 
 from collections.abc import Collection, Sequence
 
-from gearmand_py.server.index import BARE_COST, Index, NotResident
+from gearmand_py.server.index import Index, NotResident
 from gearmand_py.server.jobs import Function, Job, JobQueue, coalesce_key
+from gearmand_py.server.residents import BARE_COST
 from gearmand_py.server.tails import Tail
 from gearmand_py.server.uniques import Key
 from gearmand_py.storage.base import DEAD, Entry

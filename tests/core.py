@@ -21,13 +21,16 @@ from gearmand_py.server.codec import DEFAULT_MAX_PACKET, Connection
 from gearmand_py.server.crews import Skills
 from gearmand_py.server.dispatch import Dispatch, Unfinished
 from gearmand_py.server.errors import RequestError
+from gearmand_py.server.fetching import Fetch
 from gearmand_py.server.ids import Ids
-from gearmand_py.server.index import BARE_COST, JOB_COST, Fetch, HeadComing, Index, NotResident, Sizes
+from gearmand_py.server.index import HeadComing, Index, NotResident
 from gearmand_py.server.jobs import Job, coalesce_key
 from gearmand_py.server.limits import Limits
 from gearmand_py.server.packets import REQUEST, RESPONSE
 from gearmand_py.server.peers import Peer
+from gearmand_py.server.places import Sizes
 from gearmand_py.server.replay import Replay
+from gearmand_py.server.residents import BARE_COST, JOB_COST
 from gearmand_py.server.workforce import FEW
 from gearmand_py.storage.base import DEAD, Changes, Entry, JobRecord
 

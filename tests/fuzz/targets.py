@@ -23,10 +23,11 @@ from gearmand_py.server.codec import Connection, Packet
 from gearmand_py.server.config import OPTIONS, settings_from, without_password
 from gearmand_py.server.gearmand_options import postgres_url
 from gearmand_py.server.importing.rows import NotAJob, fingerprint, wanted
-from gearmand_py.server.index import JOB_COST, Sizes
 from gearmand_py.server.options import ENVIRONMENT_PREFIX, Setting, Size
 from gearmand_py.server.packets import REQUEST, RESPONSE
 from gearmand_py.server.peers import Peer
+from gearmand_py.server.places import Sizes
+from gearmand_py.server.residents import JOB_COST
 from gearmand_py.storage.base import StorageError
 from gearmand_py.storage.gearmand.queue import Row
 from gearmand_py.storage.gearmand.sources import source_of

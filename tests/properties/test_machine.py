@@ -17,8 +17,9 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from gearmand_py.server import packets
 from gearmand_py.server.codec import Connection
-from gearmand_py.server.index import JOB_COST, UNLOADED, Sizes
 from gearmand_py.server.packets import RESPONSE
+from gearmand_py.server.places import Sizes
+from gearmand_py.server.residents import JOB_COST, UNLOADED
 from gearmand_py.storage.base import DEAD, JobRecord
 from tests.core import PREFIX, Core, Said, said
 from tests.properties.model import NOOP, Model, ModelJob, ModelPeer, State, by_time, key_of

@@ -6,7 +6,6 @@ from typing import Final
 
 import pytest
 
-from gearmand_py.server.index import BARE_COST, JOB_COST, UNLOADED, Sizes
 from gearmand_py.server.packets import (
     CAN_DO,
     ERROR,
@@ -31,6 +30,8 @@ from gearmand_py.server.packets import (
     WORK_STATUS,
 )
 from gearmand_py.server.peers import Peer
+from gearmand_py.server.places import Sizes
+from gearmand_py.server.residents import BARE_COST, JOB_COST, UNLOADED
 from tests.core import PREFIX, Core
 
 SMALL: Final = Sizes(page=2, tight_page=1, least=1, evicted=1)

@@ -4,7 +4,7 @@ from typing import Final
 
 import pytest
 
-from gearmand_py.server.index import HeadComing, Sizes
+from gearmand_py.server.index import HeadComing
 from gearmand_py.server.packets import (
     GET_STATUS,
     GET_STATUS_UNIQUE,
@@ -20,6 +20,7 @@ from gearmand_py.server.packets import (
     WORK_FAIL,
 )
 from gearmand_py.server.peers import Peer
+from gearmand_py.server.places import Sizes
 from tests.core import PREFIX, Core
 
 SMALL: Final = Sizes(page=2, tight_page=1, least=1, evicted=1)
