@@ -182,5 +182,6 @@ def _start(command: list[str], stdin: bytes | None, environment: Mapping[str, st
 
 
 def clean_environment() -> dict[str, str]:
-    """The environment without what servers and clients of Gearman would read from it."""
-    return {name: value for name, value in os.environ.items() if not name.startswith("GEARMAN")}
+    """The environment without what servers and clients of Gearman, or a make of ours, would read from it."""
+    theirs = ("ARGS", "GEARMAN", "MAKE", "MFLAGS")
+    return {name: value for name, value in os.environ.items() if not name.startswith(theirs)}
