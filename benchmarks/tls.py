@@ -17,7 +17,7 @@ import tempfile
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from tests.command.running import free_port
+from tests.databases.ports import free_port
 from tests.harness.server import COMMAND, HOST, Server
 from tests.tls.certificates import Authority
 

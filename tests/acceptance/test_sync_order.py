@@ -15,6 +15,7 @@ from gearmand_py.server import packets
 from gearmand_py.server.client import Client
 from gearmand_py.server.codec import Connection
 from tests.conftest import StartServer
+from tests.harness.process import DEADLINE
 from tests.harness.server import Server
 from tests.harness.strace import SYNCS, WRITES, Call, prefix, read_trace
 
@@ -77,7 +78,7 @@ def submit_at_once(server: Server) -> Jobs:
     for number in range(CONNECTIONS * AT_ONCE):
         clients[number % CONNECTIONS].send(packets.SUBMIT_JOB_BG, b"f", b"", payload(number))
     for number in range(CONNECTIONS * AT_ONCE):
-        kind, handle = clients[number % CONNECTIONS].receive(timeout=10)
+        kind, handle = clients[number % CONNECTIONS].receive(DEADLINE)
         assert kind == packets.JOB_CREATED
         jobs[handle] = payload(number)
     for client in clients:

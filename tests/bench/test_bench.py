@@ -17,9 +17,10 @@ from PIL import Image
 
 from gearmand_py.server import packets
 from tests.bench.meddler import Meddle, Meddler, add_foreign, double, lose, refuse, swallow
-from tests.command.running import Ended, GearmandPy, free_port, rows
+from tests.command.running import Ended, GearmandPy, rows
 from tests.command.test_submit_and_work import ON_A_TERMINAL
 from tests.conftest import StartServer
+from tests.databases.ports import free_port
 from tests.harness.process import DEADLINE, Process
 from tests.harness.server import Server
 
@@ -115,7 +116,7 @@ def test_work_alone_makes_its_own_jobs(gearmand_py: GearmandPy, server: Server) 
 
 
 def test_seconds_instead_of_jobs(gearmand_py: GearmandPy, server: Server) -> None:
-    words = ("--server", f"127.0.0.1:{server.port}", "--warm-up", "0.1", "--seconds", "0.5", "--json", *MODES)
+    words = ("--server", f"127.0.0.1:{server.port}", "--warm-up", "0.1", "--seconds", "2", "--json", *MODES)
     (found,) = result(gearmand_py.run("bench", *words))["servers"]
     assert found["jobs"]["lost"] == found["jobs"]["doubled"] == 0
     assert all(figures["jobs"] for figures in found["modes"].values())
@@ -131,7 +132,7 @@ def test_the_rate_is_that_of_the_jobs_that_fall_due(gearmand_py: GearmandPy, ser
 def test_latency_with_a_rate_counts_the_time_that_the_server_did_not_take_jobs(
     gearmand_py: GearmandPy, server: Server
 ) -> None:
-    words = ("--rate", "100", "--clients", "1", "--workers", "1", "--in-flight", "1", "--seconds", "2")
+    words = ("--rate", "100", "--clients", "1", "--workers", "1", "--in-flight", "1", "--seconds", "4")
     at = f"127.0.0.1:{server.port}"
     running = gearmand_py.start("bench", "--server", at, "--warm-up", "0", "--json", *words, "foreground")
     until = time.monotonic() + DEADLINE
@@ -142,9 +143,9 @@ def test_latency_with_a_rate_counts_the_time_that_the_server_did_not_take_jobs(
     time.sleep(1)
     signal_to(server, signal.SIGCONT)
     (found,) = json.loads(running.result())["servers"]
-    # One client with one job in flight: a generator that waits would have met the pause with one job of 100.
+    # One client with one job in flight: a generator that waits would have met the pause with one job of 400.
     assert found["modes"]["foreground"]["latency_ms"]["round_trip"]["p90"] > 300
-    assert found["modes"]["foreground"]["jobs"] == 200
+    assert found["modes"]["foreground"]["jobs"] == 400
 
 
 def signal_to(server: Server, number: signal.Signals) -> None:
@@ -192,13 +193,27 @@ def test_a_second_ctrl_c_leaves_the_jobs_and_says_where(gearmand_py: GearmandPy,
     running = start_and_fill(gearmand_py, server)
     signal_to(server, signal.SIGSTOP)  # it cannot be emptied meanwhile
     running.send_signal(signal.SIGINT)
-    time.sleep(0.5)  # two that come together are one
+    wait_until_taken(running, signal.SIGINT)  # two that come together are one
+    time.sleep(0.5)  # for the interpreter, which keeps it for its next step
     running.send_signal(signal.SIGINT)
     signal_to(server, signal.SIGCONT)
     assert running.wait() == -signal.SIGINT
     found = re.search(r"([\d,]+) jobs are left on .* in functions from (\S+) on", running.stderr)
     assert found
     assert functions(server) == {found[2]: int(found[1].replace(",", ""))}
+
+
+def wait_until_taken(process: Process, number: signal.Signals) -> None:
+    """Until a signal is not pending any more."""
+    until = time.monotonic() + DEADLINE
+    while is_pending(process, number):
+        assert time.monotonic() < until
+
+
+def is_pending(process: Process, number: signal.Signals) -> bool:
+    found = re.search(r"^ShdPnd:\t(\w+)$", Path(f"/proc/{process.pid}/status").read_text(), re.MULTILINE)
+    assert found
+    return bool(int(found[1], 16) >> (number - 1) & 1)
 
 
 def start_and_fill(gearmand_py: GearmandPy, server: Server) -> Process:

@@ -13,7 +13,7 @@ from gearmand_py.server.codec import Packet
 from gearmand_py.storage.base import ID_TIME_SHIFT
 from tests.harness.server import Server
 
-PATIENCE: Final = 30.0
+PATIENCE: Final = 120.0
 LIMIT: Final = ("--memory-limit", "2M")
 SUBMITS: Final = (packets.SUBMIT_JOB_HIGH_BG, packets.SUBMIT_JOB_BG, packets.SUBMIT_JOB_LOW_BG)
 FUNCTIONS: Final = (b"f", b"g")

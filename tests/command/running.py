@@ -1,6 +1,5 @@
 """`gearmand-py` in processes of its own, and what tests of it have in common."""
 
-import socket
 import sqlite3
 from collections.abc import Mapping, Sequence
 from contextlib import closing
@@ -10,9 +9,8 @@ from typing import Any, Final, NamedTuple
 
 from gearmand_py.migrations import sql
 from gearmand_py.server import packets
-from gearmand_py.server.client import Client
-from tests.harness.process import Process
-from tests.harness.server import COMMAND, HOST
+from tests.harness.process import DEADLINE, Process
+from tests.harness.server import COMMAND, HOST, PatientClient
 
 # As documented in docs/operations.md.
 STOPPED: Final = 0
@@ -75,14 +73,14 @@ class Worker:
     """The test's own worker for one function, which decides when it reports what."""
 
     def __init__(self, port: int, function: bytes) -> None:
-        self.client = Client.connect(HOST, port)
+        self.client = PatientClient.connect(HOST, port)
         self.client.send(packets.CAN_DO, function)
 
     def take(self) -> tuple[bytes, bytes]:
         """Wait for a job; returns its handle and its data."""
         while True:
             self.client.send(packets.GRAB_JOB_UNIQ)
-            packet = self.client.receive(timeout=10)
+            packet = self.client.receive(DEADLINE)
             if packet[0] == packets.JOB_ASSIGN_UNIQ:
                 handle, _, _, data = self.client.split(packet, 4)
                 return handle, data
@@ -92,7 +90,7 @@ class Worker:
     def sleep(self) -> None:
         """Sleep until the server wakes this worker."""
         self.client.send(packets.PRE_SLEEP)
-        assert self.client.receive(timeout=10)[0] == packets.NOOP
+        assert self.client.receive(DEADLINE)[0] == packets.NOOP
 
     def report(self, kind: int, *arguments: bytes) -> None:
         """Send a report, and wait until the server has read it."""
@@ -102,13 +100,6 @@ class Worker:
     def close(self) -> None:
         """Leave; a job in hand goes back to its queue."""
         self.client.close()
-
-
-def free_port() -> int:
-    """A port on which nobody listens."""
-    with socket.create_server((HOST, 0)) as listening:
-        port: int = listening.getsockname()[1]
-        return port
 
 
 @cache

@@ -12,7 +12,8 @@ from tempfile import TemporaryDirectory
 import pytest
 
 from gearmand_py.server.client import Client
-from tests.command.running import CANNOT_START, STOPPED, GearmandPy, free_port
+from tests.command.running import CANNOT_START, STOPPED, GearmandPy
+from tests.databases.ports import free_port
 from tests.harness.process import DEADLINE
 from tests.harness.server import HOST
 
@@ -48,14 +49,13 @@ class Place:
 
     def stop(self) -> None:
         """SIGTERM, and wait for its end."""
-        pid = self.pid
-        os.kill(pid, signal.SIGTERM)
-        wait_until_gone(pid)
+        end(self.pid, signal.SIGTERM)
 
 
-def wait_until_gone(pid: int) -> None:
-    """Wait for the end of a process that is not our child."""
+def end(pid: int, number: signal.Signals) -> None:
+    """Signal a process that is not our child, and wait for its end; it is held first, for it may be gone at once."""
     process = os.pidfd_open(pid)
+    signal.pidfd_send_signal(process, number)
     assert select.select([process], [], [], DEADLINE)[0], f"{pid} does not end"
     os.close(process)
 
@@ -68,7 +68,7 @@ def place() -> Iterator[Place]:
         place = Place(Path(directory))
         yield place
         with suppress(OSError, ValueError):
-            os.kill(place.pid, signal.SIGKILL)
+            end(place.pid, signal.SIGKILL)
 
 
 def test_debians_line(gearmand_py: GearmandPy, place: Place) -> None:
@@ -132,8 +132,7 @@ def test_a_pid_file_is_its_servers(gearmand_py: GearmandPy, place: Place) -> Non
 def test_a_pid_file_that_a_killed_server_left_is_taken_over(gearmand_py: GearmandPy, place: Place) -> None:
     gearmand_py.run(*place.words)
     pid = place.pid
-    os.kill(pid, signal.SIGKILL)
-    wait_until_gone(pid)
+    end(pid, signal.SIGKILL)
     assert gearmand_py.run(*place.words).status == STOPPED
     assert place.pid != pid
 
@@ -160,7 +159,7 @@ def test_debians_way_to_stop_it(gearmand_py: GearmandPy, place: Place) -> None:
     """Its script for gearmand has --exec, which sees the interpreter; docs/coming-from-gearmand.md says to name it."""
     gearmand_py.run(*place.words)
     pid = place.pid
-    stop = ["start-stop-daemon", "--stop", "--pidfile", str(place.pid_file), "--name", "gearmand-py", "--retry", "20"]
+    stop = ["start-stop-daemon", "--stop", "--pidfile", str(place.pid_file), "--name", "gearmand-py", "--retry", "60"]
     assert subprocess.run(stop, check=False).returncode == 0
     assert not Path(f"/proc/{pid}").exists()
     assert not place.pid_file.exists()

@@ -92,7 +92,7 @@ def test_jobs_survive_kill_9(gearmand_py: GearmandPy, reachable: URL, start_serv
     server.restart()
     server.kill()  # at once after its start
     server.restart()
-    assert "2 jobs found" in server.stderr.splitlines()[-1]
+    assert server.jobs_found() == 2
     script = "echo $GEARMAN_HANDLE >&2; tr a-z A-Z >&2"
     worker = client.start("work", "--count", "1", "shout", "--", "sh", "-c", script)
     assert worker.wait() == 0
@@ -100,7 +100,7 @@ def test_jobs_survive_kill_9(gearmand_py: GearmandPy, reachable: URL, start_serv
     assert [line.split("\t")[0] for line in client.output("jobs", "--raw").splitlines()] == [later]
     assert server.stop() == 0
     server.restart()
-    assert "1 job found" in server.stderr.splitlines()[-1]
+    assert server.jobs_found() == 1
     assert str(reachable.password) not in server.stderr
 
 

@@ -12,11 +12,12 @@ import pytest
 from gearmand_py.server import packets
 from gearmand_py.server.client import Client
 from tests.command.running import CANNOT_START, GearmandPy, Worker
-from tests.harness.process import Process
+from tests.harness.process import DEADLINE, Process
 from tests.harness.server import HOST
 
 NO_STORE: Final = ("-q", "builtin")
 ESTABLISHED: Final = "01"  # in /proc/net/tcp
+SENDING: Final = "01"  # the timer of what is not confirmed yet
 HAS_IPV6: Final = Path("/proc/net/if_inet6").exists() and Path("/proc/net/if_inet6").read_text() != ""
 
 
@@ -142,10 +143,17 @@ def test_a_path_that_cannot_be(gearmand_py: GearmandPy, tmp_path: Path) -> None:
 def timer(port: int) -> str:
     """Which timer the kernel runs for the server's end of a connection: 00 is none, 02 keepalive."""
     with Client.connect(HOST, port) as client:
-        client.text("version")
-        table = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()]
-        (found,) = [line[5] for line in table if line[1].endswith(f":{port:04X}") and line[3] == ESTABLISHED]
-        return found.partition(":")[0]
+        client.text("version", DEADLINE)
+        while (found := timer_now(port)) == SENDING:
+            pass
+        return found
+
+
+def timer_now(port: int) -> str:
+    """The same at this moment."""
+    table = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()]
+    (found,) = [line[5] for line in table if line[1].endswith(f":{port:04X}") and line[3] == ESTABLISHED]
+    return found.partition(":")[0]
 
 
 @pytest.mark.parametrize(("words", "running"), [((), "00"), (("--keepalive", "--keepalive-idle", "60"), "02")])
@@ -167,4 +175,4 @@ def test_who_is_told_of_exceptions(gearmand_py: GearmandPy, words: tuple[str, ..
         client.ask(packets.SUBMIT_JOB, b"blow", b"", b"x", answer=packets.JOB_CREATED)
         handle, _ = worker.take()
         worker.report(packets.WORK_EXCEPTION, handle, b"boom")
-        assert client.receive(timeout=10)[0] == told
+        assert client.receive(DEADLINE)[0] == told

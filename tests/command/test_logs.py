@@ -8,7 +8,7 @@ from datetime import datetime
 from pathlib import Path
 
 from tests.command.running import CANNOT_START, STOPPED, GearmandPy
-from tests.harness.process import Process
+from tests.harness.process import DEADLINE, Process
 
 NO_STORE = ("-p", "0", "-q", "builtin")
 
@@ -17,7 +17,7 @@ def serve(gearmand_py: GearmandPy, *words: str, tmp_path: Path) -> Process:
     """A server that has told over a notification socket that it is ready, wherever its log goes."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
         manager.bind(str(tmp_path / "notify"))
-        manager.settimeout(20)
+        manager.settimeout(DEADLINE)
         server = gearmand_py.start(*NO_STORE, *words, environment={"NOTIFY_SOCKET": str(tmp_path / "notify")})
         assert manager.recv(1000).startswith(b"READY=1")
     return server

@@ -11,6 +11,7 @@ import pytest
 from gearmand_py.server import packets
 from gearmand_py.server.client import Client
 from tests.command.running import GearmandPy, Worker, rows
+from tests.harness.process import DEADLINE
 from tests.harness.server import Server
 
 FAILED: Final = 1
@@ -117,7 +118,7 @@ def test_the_result_of_a_cancelled_job_is_discarded(client: GearmandPy, server: 
 
 def test_the_submitter_of_a_cancelled_job_learns_that_it_failed(client: GearmandPy, scene: Scene) -> None:
     client.output("cancel", scene.foreground)
-    assert scene.submitter.receive(timeout=10) == (packets.WORK_FAIL, scene.foreground.encode())
+    assert scene.submitter.receive(DEADLINE) == (packets.WORK_FAIL, scene.foreground.encode())
 
 
 def test_ping(client: GearmandPy, server: Server) -> None:

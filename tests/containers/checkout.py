@@ -23,7 +23,7 @@ FILES: Final = (
 )
 PACKAGES: Final = ("migrations", "server", "storage")
 BUILD_SECONDS: Final = 600.0
-UP_SECONDS: Final = 180.0  # a database's first start initialises its data
+UP_SECONDS: Final = 600.0  # a database's first start initialises its data
 
 # By the names of tests/databases: the server's service, that of its database, and the variable with its port.
 SERVICES: Final = {"postgresql": "gearmand", "mysql": "gearmand-mysql", "mariadb": "gearmand-mariadb"}

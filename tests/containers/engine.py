@@ -5,6 +5,7 @@ import os
 import re
 import socket
 import subprocess
+import time
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -138,8 +139,16 @@ def remove_all_of(name: str) -> None:
     remove_labelled(image, ["volume", "ls"], ["volume", "rm"])
     # Compose builds anew, with labels of its own, and takes the name away from what had it.
     for label in (f"{REPOSITORY}={image}", f"com.docker.compose.project={project}"):
-        docker("image", "prune", "--force", f"--filter=label={label}").output()
+        prune_images(label)
     docker("image", "rm", "--force", image).output()
+
+
+def prune_images(label: str) -> None:
+    """The engine does it for one at a time, and refuses it to the others: the processes of a run end together."""
+    until = time.monotonic() + SECONDS
+    while (pruned := docker("image", "prune", "--force", f"--filter=label={label}")).status:
+        if "already running" not in pruned.stderr or time.monotonic() > until:
+            pruned.output()
 
 
 def remove_labelled(image: str, listing: Sequence[str], removal: Sequence[str]) -> None:

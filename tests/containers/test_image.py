@@ -8,7 +8,7 @@ from typing import Final
 
 from packaging.utils import canonicalize_name
 
-from tests.containers.checkout import FILES, PACKAGES
+from tests.containers.checkout import BUILD_SECONDS, FILES, PACKAGES
 from tests.containers.engine import docker, image_config
 from tests.supply.locks import read_lock
 
@@ -105,7 +105,8 @@ def test_only_what_the_wheel_is_made_from_is_sent_to_the_engine(checkout: Path, 
     for name in (".env", ".git/config", ".venv/bin/python", "server/__pycache__/app.pyc", "storage/sub/__pycache__/x"):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text("not for others")
-    docker("build", "--output=../sent", "--file=-", ".", at=folder, stdin="FROM scratch\nCOPY . /\n").output()
+    command = ("build", "--output=../sent", "--file=-", ".")
+    docker(*command, at=folder, stdin="FROM scratch\nCOPY . /\n", seconds=BUILD_SECONDS).output()
     sent = {path.name for path in (tmp_path / "sent").iterdir()}
     assert sent == {*FILES, *PACKAGES} - {".dockerignore", "Dockerfile", "docker-compose.yml"}
     assert not list((tmp_path / "sent").glob("**/__pycache__/*"))

@@ -120,6 +120,7 @@ def test_no_acknowledged_job_is_lost(
         record.restart()
         server.restart()
 
+    server.jobs_found()  # it knows them all
     waiting = {function: drain(server.port, record, function) for function in (LATER, NOW)}
     assert record.lost == set()
     assert record.anomalies == []

@@ -11,8 +11,9 @@ import asyncpg
 import pymysql
 from sqlalchemy import URL
 
-CONNECT_SECONDS: Final = 10
+CONNECT_SECONDS: Final = 60  # as for a statement: on a loaded machine either may take many
 STATEMENT_SECONDS: Final = 60
+DROPS: Final = 5  # of one database
 
 # All that a server that is not up, or not yet, makes of an attempt to connect.
 REFUSALS: Final = (OSError, EOFError, asyncpg.PostgresError, asyncpg.InterfaceError, pymysql.MySQLError)
@@ -45,8 +46,15 @@ def in_mysql(url: URL, statement: str) -> Rows:
 
 
 def drop_in_postgresql(url: URL, name: str) -> None:
-    """Its connections are ended with it."""
-    in_postgresql(url, f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
+    """Its connections are ended with it; the server waits 5 s for that, which is not enough where all stands still."""
+    for tries_left in reversed(range(DROPS)):
+        try:
+            in_postgresql(url, f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
+        except asyncpg.ObjectInUseError:
+            if not tries_left:
+                raise
+        else:
+            return
 
 
 def drop_in_mysql(url: URL, name: str) -> None:

@@ -15,7 +15,7 @@ from typing import Final
 
 import pytest
 
-from tests.command.running import free_port
+from tests.databases.ports import free_port
 from tests.docs.pages import README, ROOT, blocks, section
 from tests.harness.process import Process
 from tests.harness.tools import need

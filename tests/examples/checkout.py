@@ -7,8 +7,8 @@ run in it), and `pkill` finds only what was started here.
 import os
 import re
 import shutil
-import socket
 import sys
+import time
 import urllib.error
 import urllib.parse
 import urllib.request
@@ -19,6 +19,7 @@ from typing import Final, NamedTuple, TypeVar
 
 import pytest
 
+from tests.databases.ports import free_port
 from tests.harness.process import Process
 from tests.harness.server import HOST
 from tests.harness.tools import need
@@ -26,7 +27,7 @@ from tests.harness.tools import need
 ROOT: Final = Path(__file__).parents[2]
 EXAMPLES: Final = ROOT / "examples"
 
-PATIENCE: Final = 90.0  # much of what is done here is arithmetic, on a machine that has other things to do
+PATIENCE: Final = 180.0  # much of what is done here is arithmetic, on a machine that has other things to do
 
 STEP: Final = re.compile(r"^```sh\n(.*?)^```\n(.*?)(?=^```|\Z)", re.MULTILINE | re.DOTALL)
 SHOWN: Final = re.compile(r"(?<=\n\n)(?: {4}.*\n|\n(?= {4}))+")
@@ -156,23 +157,17 @@ def fetch(url: str, **form: str) -> Answer:
     """GET a page, or POST a form to it."""
     data = urllib.parse.urlencode(form).encode() if form else None
     try:
-        with urllib.request.urlopen(url, data, timeout=20) as answer:
+        with urllib.request.urlopen(url, data, timeout=60) as answer:
             return Answer(answer.status, answer.read().decode())
     except urllib.error.HTTPError as error:
         with error:
             return Answer(error.code, error.read().decode())
 
 
-def eventually(look: Callable[[], Seen], wanted: Callable[[Seen], bool], times: int = 20_000) -> Seen:
+def eventually(look: Callable[[], Seen], wanted: Callable[[Seen], bool]) -> Seen:
     """Look again and again until what is seen is as wanted."""
-    for _ in range(times):
-        if wanted(seen := look()):
-            return seen
-    pytest.fail(f"still {seen}")
-
-
-def free_port() -> int:
-    """A port on which nobody listens."""
-    with socket.create_server((HOST, 0)) as listening:
-        port: int = listening.getsockname()[1]
-        return port
+    until = time.monotonic() + PATIENCE
+    while not wanted(seen := look()):
+        if time.monotonic() > until:
+            pytest.fail(f"still {seen}")
+    return seen

@@ -4,7 +4,7 @@ import json
 import re
 from typing import Any
 
-from tests.examples.checkout import Answer, Checkout, eventually, fetch, steps
+from tests.examples.checkout import PATIENCE, Answer, Checkout, eventually, fetch, steps
 
 WEB, WORK, BY_HAND, UNKNOWN, FAILED, WORKER_DIES, SERVER_DIES, GOES_ON = steps("long-job/README.md")
 ENDED = ("done", "failed", "unknown")
@@ -66,8 +66,8 @@ def test_a_worker_that_loses_the_server_in_the_middle_goes_on_with_the_next_one(
     worker.expect(b"begins")
     server.close()
     checkout.serve()
-    worker.expect(b"is done")  # of the job that was taken from it
-    worker.expect(b"is done")  # when it had it again
+    worker.expect(b"is done", PATIENCE)  # of the job that was taken from it
+    worker.expect(b"is done", PATIENCE)  # when it had it again
     eventually(lambda: known(checkout, handle), lambda there: not there)
     assert job(checkout, handle)["state"] == "done"
 

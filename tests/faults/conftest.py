@@ -52,7 +52,7 @@ class Tell(Protocol):
         self,
         place: Place,
         *arguments: str,
-        timeout: int = 2,
+        timeout: int = 30,
         database: URL | None = None,
         environment: Mapping[str, str] | None = None,
     ) -> Story: ...
@@ -67,7 +67,7 @@ def tell_of(start_server: StartServer) -> Iterator[Tell]:
         def tell(
             place: Place,
             *arguments: str,
-            timeout: int = 2,
+            timeout: int = 30,
             database: URL | None = None,
             environment: Mapping[str, str] | None = None,
         ) -> Story:

@@ -22,7 +22,7 @@ from tests.harness.server import COMMAND
 RECOVERY: Final = 5.0
 SLACK: Final = 5.0
 LOOK_SECONDS: Final = 0.02  # a table tells nobody that it has changed
-PATIENCE: Final = 20.0
+PATIENCE: Final = 60.0
 
 PRIVILEGES: Final = "SELECT, INSERT, UPDATE, DELETE, CREATE, ALTER, INDEX, DROP, CREATE VIEW"
 

@@ -18,7 +18,7 @@ from tests.databases.ports import HOST, free_port
 
 READ_SIZE: Final = 256 * 1024
 CONNECT_SECONDS: Final = 10.0
-END_SECONDS: Final = 20.0
+END_SECONDS: Final = 60.0
 RESET: Final = struct.pack("ii", 1, 0)  # SO_LINGER: a close throws away and resets
 
 

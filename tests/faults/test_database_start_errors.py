@@ -15,9 +15,9 @@ from urllib.parse import quote
 import pytest
 from sqlalchemy import URL
 
-from tests.command.running import free_port
 from tests.conftest import StartServer
 from tests.databases.kinds import KINDS
+from tests.databases.ports import free_port
 from tests.databases.selection import SERVERS
 from tests.databases.server import DatabaseServer
 from tests.databases.sources import shared_server

@@ -38,7 +38,7 @@ def test_the_address_leads_to_another_server(place: Place, tell_of: Tell) -> Non
         other.expect_rows(story.waiting)
         assert place.rows() == [b"two", b"three"]  # the old one is left as it was
         story.kill_and_compare()
-        assert story.log() == [DOWN, UP]
+        story.expect_log(DOWN, UP)
         story.server.kill()
 
 

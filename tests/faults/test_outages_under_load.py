@@ -15,7 +15,7 @@ import pytest
 
 from tests.faults.conftest import Tell
 from tests.faults.outages import RECOVERY, SLACK, Place
-from tests.faults.story import DOWN, UP, Story
+from tests.faults.story import DOWN, PATIENCE, UP, Story
 from tests.faults.under_load import LATER, NOW, compare
 from tests.harness.process import Process
 from tests.harness.server import HOST
@@ -43,13 +43,13 @@ def test_a_database_killed_under_load(place: Place, tell_of: Tell) -> None:
             before = pace(load)
             wait_for_more(load, chance.randint(1, MOST_ACKNOWLEDGED))
             lose_database(place, story)
-            assert pace(load) > before * LEAST_PACE
+            expect_pace(load, before * LEAST_PACE)
     finally:
         story.server.kill()
         load.stop()
     assert record.refused == {}
     compare(place, story, record)
-    assert story.log() == [DOWN, UP] * ROUNDS
+    story.expect_log(*[DOWN, UP] * ROUNDS)
 
 
 @pytest.mark.parametrize("gearload", [GEARLOAD] if GEARLOAD else [])
@@ -74,7 +74,7 @@ def test_the_same_with_gearload(place: Place, tell_of: Tell, tmp_path: Path, gea
     assert len(acknowledged) == JOBS
     record.acknowledged.update(acknowledged)
     compare(place, story, record)
-    assert story.log() == [DOWN, UP] * ROUNDS
+    story.expect_log(*[DOWN, UP] * ROUNDS)
 
 
 def lose_database(place: Place, story: Story) -> None:
@@ -92,6 +92,13 @@ def wait_for_more(load: Load, count: int) -> None:
     """Until so many more jobs are acknowledged."""
     enough = len(load.record.acknowledged) + count
     load.wait_until(lambda: len(load.record.acknowledged) >= enough)
+
+
+def expect_pace(load: Load, least: float) -> None:
+    """It comes back, if not at once: what else runs here takes its turns too."""
+    until = monotonic() + PATIENCE
+    while (found := pace(load)) <= least:
+        assert monotonic() < until, f"{found} jobs a second, not {least}"
 
 
 def pace(load: Load) -> float:

@@ -17,7 +17,7 @@ CANNOT: Final = "waiting jobs cannot be read"
 
 
 def test_jobs_in_memory_go_on_and_the_rest_comes_when_the_database_is_back(place: Place, tell_of: Tell) -> None:
-    story = tell_of(place, "--memory-limit", "100K")
+    story = tell_of(place, "--memory-limit", "100K", timeout=5)
     story.store(*[b"%d" % number for number in range(JOBS)])
     with story.server.connect() as client:
         last = client.ask(packets.SUBMIT_JOB_BG, FUNCTION, b"", b"last", answer=packets.JOB_CREATED)

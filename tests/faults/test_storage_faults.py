@@ -16,7 +16,6 @@ from typing import Final, Protocol
 import pytest
 
 from gearmand_py.server import packets
-from gearmand_py.server.client import Client
 from gearmand_py.server.journal import FIRST_ROWS, HIGH_ROWS
 from tests.conftest import StartServer
 from tests.faults.disks import Disk
@@ -24,7 +23,7 @@ from tests.faults.story import DOWN, FUNCTION, PATIENCE, UP, Story
 from tests.harness.process import Process
 from tests.harness.server import Server
 from tests.harness.tools import need
-from tests.load import Load, Record
+from tests.load import Load, Record, jobs_of
 from tests.load import drain as drain_function
 
 WAITING: Final = 300
@@ -192,7 +191,7 @@ def test_a_fault_that_passes(tell: Tell, fault: Fault) -> None:
     story.store(b"first after it")  # without anybody's doing
     story.store(*[b"after it %d" % number for number in range(100)])
     story.kill_and_compare()
-    assert story.log() == [DOWN, UP]
+    story.expect_log(DOWN, UP)
 
 
 @pytest.mark.parametrize("fault", UNDER_LOAD.values(), ids=UNDER_LOAD)
@@ -217,7 +216,7 @@ def test_a_fault_under_load(tell: Tell, fault: Fault) -> None:
     assert record.lost == set()
     assert record.anomalies == []
     assert record.refused.keys() & record.executed.keys() == set()
-    assert story.log() == [DOWN, UP]
+    story.expect_log(DOWN, UP)
 
 
 @pytest.mark.parametrize("fault", FAULTS.values(), ids=FAULTS)
@@ -254,7 +253,7 @@ def test_a_lock_shorter_than_the_timeout_is_waited_out(tell: Tell) -> None:
     assert story.client.receive(PATIENCE)[0] == packets.JOB_CREATED
     story.waiting.append(b"during")
     story.kill_and_compare()
-    assert story.log() == [DOWN, UP]
+    story.expect_log(DOWN, UP)
 
 
 def test_a_flood_is_held_back(tell: Tell) -> None:
@@ -281,15 +280,6 @@ def test_a_flood_is_held_back(tell: Tell) -> None:
         story.server.kill()
         load.stop()
     assert record.refused == {}
-
-
-def jobs_of(client: Client, function: bytes) -> int:
-    """How many jobs of a function the server has."""
-    for line in client.text("status"):
-        name, total, _, _ = line.split(b"\t")
-        if name == function:
-            return int(total)
-    return 0
 
 
 def test_nothing_is_lost_when_the_log_is_removed(tell: Tell) -> None:

@@ -16,6 +16,7 @@ def compare(place: Place, story: Story, record: Record) -> None:
     assert len(rows) == len(set(rows))
     record.restart()
     story.server.restart()
+    story.server.jobs_found()  # it knows them all
     for function in (NOW, LATER):
         drain(story.server.port, record, function)
     assert record.lost == set()

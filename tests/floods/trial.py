@@ -13,7 +13,7 @@ from tests.harness.server import Server
 
 MIB: Final = 1024 * 1024
 SLOWER: Final = 20  # times that the server may be afterwards: it is not stuck, on a busy machine
-SETTLING: Final = 20.0  # seconds that a server may take to see that everybody has gone
+SETTLING: Final = 60.0  # seconds that a server may take to see that everybody has gone
 ENDING: Final = 120.0  # that a flood may take to its end, where it has one
 # Memory that a server may take. It is told little, so that a flood that is not bounded shows soon.
 LIMIT: Final = 64 * MIB

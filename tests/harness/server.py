@@ -10,11 +10,22 @@ from typing import Final, Self
 from sqlalchemy import URL
 
 from gearmand_py.server.client import Client
-from tests.harness.process import Process
+from tests.databases.ports import free_port
+from tests.harness.process import DEADLINE, Process
 
 HOST: Final = "127.0.0.1"
 COMMAND: Final = Path(sys.executable).with_name("gearmand-py")
 LISTENING: Final = rb"listening on 127\.0\.0\.1:(\d+)"
+
+
+class PatientClient(Client):
+    """Waits for an answer as long as tests wait for anything."""
+
+    def ask(self, kind: int, *arguments: bytes, answer: int, timeout: float | None = DEADLINE) -> bytes:
+        return super().ask(kind, *arguments, answer=answer, timeout=timeout)
+
+    def text(self, command: str, timeout: float | None = DEADLINE) -> list[bytes]:
+        return super().text(command, timeout)
 
 
 class Server:
@@ -35,7 +46,7 @@ class Server:
         self.arguments = arguments if isinstance(database, Path) else ("--migrate", *arguments)
         self.prefix = prefix
         self.environment = environment or {}
-        self.port = 0
+        self.port = free_port()  # not the system's choice, which others have while it is down: see ports.py
         self._said_before = ""
         self._process = self._start()
 
@@ -74,7 +85,14 @@ class Server:
 
     def connect(self) -> Client:
         """A connection to it."""
-        return Client.connect(HOST, self.port)
+        return PatientClient.connect(HOST, self.port)
+
+    def jobs_found(self) -> int:
+        """How many jobs were there when it was started last; where reading them takes a while it tells that later."""
+        said = self._process.expect_error(rb", (more than )?(\d+) jobs? found")
+        if said[1]:
+            said = self._process.expect_error(rb"(all) (\d+) stored jobs are taken up")
+        return int(said[2])
 
     def expect(self, pattern: bytes) -> None:
         """Wait until the server says this on its standard error."""

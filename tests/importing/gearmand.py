@@ -8,14 +8,14 @@ from typing import Final, NamedTuple, Self
 
 from gearmand_py.server import packets
 from gearmand_py.server.client import Client
-from tests.command.running import free_port
+from tests.databases.ports import free_port
 from tests.harness.process import Process
 from tests.harness.server import HOST
 from tests.harness.tools import need
 from tests.importing.legacy import Legacy
 
 IN_FLIGHT: Final = 200
-DEADLINE: Final = 30.0
+DEADLINE: Final = 120.0
 
 
 class Submission(NamedTuple):

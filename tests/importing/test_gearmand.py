@@ -14,7 +14,7 @@ from tests.command.running import GearmandPy, Worker
 from tests.conftest import StartServer
 from tests.databases.queues import Queue
 from tests.importing.gearmand import Gearmand, Submission
-from tests.importing.imported import DONE, jobs, run_import, words, work
+from tests.importing.imported import DEADLINE, DONE, jobs, run_import, words, work
 from tests.importing.legacy import Legacy
 
 JOBS: Final = int(os.environ.get("IMPORT_JOBS", "2000"))
@@ -90,20 +90,20 @@ def test_all_jobs_run_in_order(
 
 def run_all(port: int, function: bytes) -> list[tuple[bytes, bytes]]:
     """All that can run now, and those that can soon."""
-    done = work(port, function)
-    soon = sum(number % EVERY == 1 for number in range(FUNCTIONS.index(function), JOBS, len(FUNCTIONS)))
+    mine = range(FUNCTIONS.index(function), JOBS, len(FUNCTIONS))
+    far, soon = (sum(number % EVERY == kind for number in mine) for kind in (0, 1))
+    done = work(port, function, stay=far + soon)
     early = sum(number_of(unique) % EVERY == 1 for unique, _ in done)
     if early < soon:
         wait_for_the_next(port, function)
-        done += work(port, function)
-    return done
+    return done + work(port, function, stay=far)
 
 
 def wait_for_the_next(port: int, function: bytes) -> None:
     """Be woken for a job, and leave it to others."""
     worker = Worker(port, function)
     worker.client.send(packets.PRE_SLEEP)
-    assert worker.client.receive(timeout=2 * SECONDS_TO_COME)[0] == packets.NOOP
+    assert worker.client.receive(SECONDS_TO_COME + DEADLINE)[0] == packets.NOOP
     worker.close()
 
 

@@ -27,7 +27,8 @@ ROUNDS: Final = int(os.environ.get("IMPORT_ROUNDS", "2"))
 ROWS: Final = 30_000  # 6 pages
 WORKED: Final = 1000  # between two runs
 TAKEN: Final = b"taken"
-DEADLINE: Final = 30.0
+TRIES: Final = 5  # to meet an import under way, which on a loaded machine may be done before we look
+DEADLINE: Final = 120.0
 
 
 @pytest.fixture
@@ -101,14 +102,33 @@ def test_the_order_is_that_of_an_import_in_one_piece(
     assert [job.data for job in jobs(queue)] == [b"%d" % n for n in range(ROWS)]
 
 
+def stopped(gearmand_py: GearmandPy, source: Legacy, queue: Queue, number: signal.Signals) -> Process:
+    """An import that was sent a signal under way, and has ended."""
+    for _ in range(TRIES):
+        importing = gearmand_py.start(*words(source, queue))
+        wait_for(importing, queue, 1)
+        importing.send_signal(number)
+        if importing.wait() != DONE:
+            return importing
+        forget(queue)
+    pytest.fail("each time it was done")
+
+
+def forget(queue: Queue) -> None:
+    """As if nothing had been imported."""
+    for statement in ("DELETE FROM gearman_import", "DELETE FROM gearman_job"):
+        if queue.kind == "sqlite":
+            in_file(Path(str(queue.url.database)), statement)
+        else:
+            queue.query(statement)
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=lambda number: number.name)
 def test_stopped_after_the_page_under_way(
     gearmand_py: GearmandPy, file_source: Legacy, queue: Queue, number: signal.Signals
 ) -> None:
     fill(file_source)
-    importing = gearmand_py.start(*words(file_source, queue))
-    assert wait_for(importing, queue, 1)
-    importing.send_signal(number)
+    importing = stopped(gearmand_py, file_source, queue, number)
     assert importing.wait() == NOT_ALL, importing.stderr
     done = rows_done(queue)
     assert 0 < done < ROWS
@@ -123,9 +143,7 @@ def test_stopped_after_the_page_under_way(
 def test_stopped_while_a_server_sends_its_rows(gearmand_py: GearmandPy, source: Legacy, file_queue: Queue) -> None:
     """The rest is not read for that."""
     fill(source)
-    importing = gearmand_py.start(*words(source, file_queue))
-    assert wait_for(importing, file_queue, 1)
-    importing.send_signal(signal.SIGTERM)
+    importing = stopped(gearmand_py, source, file_queue, signal.SIGTERM)
     assert importing.wait() == NOT_ALL
     assert 0 < rows_done(file_queue) < ROWS
     assert importing.stderr.count("\n") == 1, importing.stderr
@@ -136,12 +154,14 @@ def test_stopped_while_a_server_sends_its_rows(gearmand_py: GearmandPy, source: 
 
 def cut_short(gearmand_py: GearmandPy, source: Legacy, queue: Queue) -> int:
     """Stop an import somewhere; returns how many rows are done."""
-    importing = gearmand_py.start(*words(source, queue))
-    assert wait_for(importing, queue, 1)
-    importing.close()
-    done = rows_done(queue)
-    assert 0 < done < ROWS
-    return done
+    for _ in range(TRIES):
+        importing = gearmand_py.start(*words(source, queue))
+        wait_for(importing, queue, 1)
+        importing.close()
+        if 0 < (done := rows_done(queue)) < ROWS:
+            return done
+        forget(queue)
+    pytest.fail("each time it was done")
 
 
 @pytest.mark.parametrize(

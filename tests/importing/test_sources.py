@@ -10,7 +10,8 @@ from sqlalchemy import URL
 
 from gearmand_py.storage.gearmand.queue import Row
 from gearmand_py.storage.gearmand.sources import source_of
-from tests.command.running import GearmandPy, free_port
+from tests.command.running import GearmandPy
+from tests.databases.ports import free_port
 from tests.databases.queues import Queue
 from tests.databases.selection import SERVERS
 from tests.databases.sources import shared_server

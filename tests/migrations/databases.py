@@ -40,7 +40,8 @@ Catalogue = set[tuple[Any, ...]]
 def empty_database(kind: str, folder: Path) -> Iterator[URL]:
     """A database of the test's own."""
     if kind == "sqlite":
-        yield URL.create(DRIVERS[kind], database=str(folder / f"{secrets.token_hex(6)}.db"))
+        # The driver's 5 s for a lock are few where others wait for the same disk.
+        yield URL.create(DRIVERS[kind], database=str(folder / f"{secrets.token_hex(6)}.db"), query={"timeout": "60"})
         return
     server = shared_server(kind)
     url = postgresql_database(server) if kind == "postgresql" else server.create_database()

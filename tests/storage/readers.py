@@ -10,7 +10,7 @@ from gearmand_py.storage.sql import SqlStorage
 from tests.storage.records import job
 
 TOP: Final = 2**63 - 1
-SOON: Final = 20.0  # far above what a call takes, far below what the statement would that it must not wait for
+SOON: Final = 60.0  # far above what a call takes, far below what the statement would that it must not wait for
 
 # More than clients can send: the table may hold what somebody else has put there.
 NAMES: Final = {

@@ -17,15 +17,15 @@ from gearmand_py.storage.networked import NetworkedStorage
 from gearmand_py.storage.postgresql import PostgresStorage
 from gearmand_py.storage.schema import Tables
 from gearmand_py.storage.urls import storage_for
-from tests.command.running import free_port
-from tests.databases.ports import HOST
+from tests.databases.ports import HOST, free_port
 from tests.databases.server import DatabaseServer
 from tests.databases.sources import shared_server
 from tests.storage.databases import DATABASES, StorageFactory, migrate, text_of
 from tests.storage.records import everything, ids, insert, job
 
 BACKEND: Final = "SELECT pg_backend_pid()"
-SOON: Final = 5.0  # within this time a storage works again after what happened to its session
+# Within this time a storage works again after what happened to its session, also on a loaded machine.
+SOON: Final = 30.0
 
 
 @pytest.fixture(params=[name for name in DATABASES if name != "sqlite"])
@@ -225,14 +225,15 @@ async def test_a_storage_whose_queue_was_taken_meanwhile_commits_nothing(
     assert await ids(storage) == [1, 2, 4]
 
 
-async def test_a_ghost_of_the_same_process_is_ended(storage: NetworkedStorage) -> None:
+async def test_a_ghost_of_the_same_process_is_ended(storage: NetworkedStorage, monkeypatch: pytest.MonkeyPatch) -> None:
     """A connection that was cut on our side only: the database still has the session, its locks and its transaction."""
     await storage.commit(insert(job(1)))
     ghost = await session_of(storage)
     held = lose(storage)
+    monkeypatch.setattr(networked, "LOCK_SECONDS", 2 * SOON)  # to tell waiting for it from a slow machine
     started = time.monotonic()
     await storage.commit(insert(job(2)))
-    assert time.monotonic() - started < networked.LOCK_SECONDS
+    assert time.monotonic() - started < SOON
     assert await session_of(storage) != ghost
     assert ghost not in sessions(server_of(storage))
     assert await ids(storage) == [1, 2]

@@ -18,7 +18,7 @@ from tests.storage.databases import migrate, text_of
 from tests.storage.records import ids, insert, job
 
 PATIENCE: Final = 0.5
-SOON: Final = 5.0
+SOON: Final = 30.0  # far above what it takes on a loaded machine; a frozen server would be waited for without end
 RISKY: Final = {
     "postgresql": {"fsync": "off", "full_page_writes": "off"},
     "mysql": {"innodb_flush_log_at_trx_commit": "2", "sync_binlog": "0", "innodb_doublewrite": "OFF"},
@@ -48,7 +48,7 @@ def server(request: pytest.FixtureRequest) -> Iterator[OwnedServer]:
 async def storage(server: OwnedServer) -> AsyncIterator[NetworkedStorage]:
     """An open storage in a database of its own."""
     url = server.create_database()
-    storage = storage_for(text_of(url), patience=PATIENCE)
+    storage = storage_for(text_of(url))
     assert isinstance(storage, NetworkedStorage)
     await migrate(lambda **_: storage_for(text_of(url)))
     async with storage:
@@ -71,22 +71,30 @@ async def test_each_setting_that_risks_jobs_is_told_with_its_remedy(
 async def test_a_commit_on_a_frozen_server_is_given_up_and_the_storage_recovers(
     server: OwnedServer, storage: NetworkedStorage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(networked, "CONNECT_SECONDS", PATIENCE)
     await storage.commit(insert(job(1)))
     server.freeze()
+    impatient(storage, monkeypatch)
     try:
         started = time.monotonic()
         with pytest.raises(StorageUnavailable, match="no answer") as failure:
             await storage.commit(insert(job(2)))
-        assert PATIENCE <= time.monotonic() - started < PATIENCE + 1
+        assert PATIENCE <= time.monotonic() - started < SOON
         assert failure.value.unknown_outcome
         with pytest.raises(StorageUnavailable, match="no answer") as failure:
             await storage.commit(insert(job(2)))
         assert not failure.value.unknown_outcome, "this one found no connection"
     finally:
         server.thaw()
+    monkeypatch.undo()
     await recovered(storage)
     assert await ids(storage) == [1, 2]
+
+
+def impatient(storage: NetworkedStorage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From now on only: a server that is well may need longer than that on a loaded machine."""
+    monkeypatch.setattr(networked, "CONNECT_SECONDS", PATIENCE)
+    for name in ("_patience", "_first_try", "_allowed"):
+        monkeypatch.setattr(storage, name, PATIENCE)
 
 
 async def recovered(storage: NetworkedStorage) -> None:
@@ -105,6 +113,6 @@ async def test_closing_on_a_frozen_server_does_not_wait_for_it(server: OwnedServ
     try:
         started = time.monotonic()
         await storage.close()
-        assert time.monotonic() - started < PATIENCE + 1
+        assert time.monotonic() - started < SOON
     finally:
         server.thaw()

@@ -21,7 +21,7 @@ from tests.storage.databases import DATABASES, StorageFactory, database_in, migr
 from tests.storage.records import delete, everything, ids, insert, job, jobs, update
 
 PROXY: Final = "postgresql+pgbouncer"
-END_ALL: Final = "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = '{}'"
+END_ALL: Final = "SELECT pg_terminate_backend(pid, 60000) FROM pg_stat_activity WHERE datname = '{}'"
 SLOW: Final = """
     CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM pg_sleep(0.3); RETURN NULL; END';
     CREATE TRIGGER slow BEFORE INSERT ON gearman_job EXECUTE FUNCTION slow()
@@ -338,10 +338,11 @@ async def test_nothing_of_a_batch_is_stored_without_the_guard(proxied: StorageFa
 async def test_the_next_owner_waits_for_a_batch_that_is_under_way(proxied: StorageFactory) -> None:
     """It began while its guard was there: once it has ended, all that it stored is read."""
     async with opened(proxied()) as storage:
-        administer(storage, *SLOW.split(";\n"))
-        committing = asyncio.create_task(storage.commit(insert(job(1))))
+        administer(storage, *SLOW.replace("0.3", "2").split(";\n"))  # long enough to be seen on a loaded machine
         async with opened(storage_for(text_of(storage.url), node=1)) as other:
+            committing = asyncio.create_task(storage.commit(insert(job(1))))
             while not await sleeping(other):
+                assert not committing.done(), "it was not seen under way"
                 await asyncio.sleep(0.01)
         end_guard(storage)
         async with opened(proxied()) as successor:
@@ -379,7 +380,7 @@ async def sleeping(storage: PostgresStorage) -> bool:
 def end_guard(storage: PostgresStorage) -> None:
     """Have the database end the session that holds the queue; returns when it is gone."""
     ((holder,),) = held_by(storage)
-    administer(storage, f"SELECT pg_terminate_backend({holder}, 5000)")
+    administer(storage, f"SELECT pg_terminate_backend({holder}, 60000)")
 
 
 async def test_pages_are_read_by_the_key_though_nobody_analysed_the_table(make_storage: StorageFactory) -> None:

@@ -129,7 +129,7 @@ async def test_a_connection_that_was_cut_between_calls(storage: NetworkedStorage
 async def test_a_database_that_does_not_answer_is_not_waited_for(
     make_storage: StorageFactory, storage: NetworkedStorage
 ) -> None:
-    reader = make_storage(patience=1.0).reader()
+    reader = make_storage(patience=3.0).reader()
     async with storage.engine.connect() as other:
         assert await reader.highest() == 0
         table = storage.table

@@ -14,9 +14,11 @@ import pytest
 
 from gearmand_py.server import packets
 from gearmand_py.server.client import Client, ServerError
-from tests.command.running import free_port, make_tables
+from tests.acceptance.clients import until
+from tests.command.running import make_tables
 from tests.command.test_large_payloads import LARGEST, Memory
 from tests.conftest import StartServer
+from tests.databases.ports import free_port
 from tests.harness.server import HOST, Server
 from tests.tls.certificates import Authority, Pair
 
@@ -33,9 +35,23 @@ def version_over(connected: socket.socket) -> bytes:
     return connected.recv(100)
 
 
+def spoken(connected: ssl.SSLSocket) -> ssl.SSLSocket:
+    assert version_over(connected).startswith(b"OK ")
+    return connected
+
+
 def assert_served(port: int, context: ssl.SSLContext) -> None:
     with secured(port, context) as connected:
         assert version_over(connected).startswith(b"OK ")
+
+
+def is_served(port: int, context: ssl.SSLContext) -> bool:
+    """Whether there is a place."""
+    try:
+        assert_served(port, context)
+    except (ssl.SSLError, ConnectionError):
+        return False
+    return True
 
 
 def assert_refused(port: int, context: ssl.SSLContext) -> None:
@@ -144,10 +160,16 @@ def test_a_log_is_not_flooded(server: Server) -> None:
             connected.sendall(b"status\n")
             assert b"TLS_REQUIRED" in connected.recv(100)
     server.expect(rb"WARNING \.\.\. and (\d+) more such lines in the last 10 s\n")
+    while told_and_untold(server) < MANY:  # they took more than 10 s, and there is another such line to come
+        server.expect(rb"WARNING \.\.\. and (\d+) more such lines in the last 10 s\n")
+    assert len(re.findall("it speaks no TLS\n", server.stderr)) < MANY / 2
+    assert told_and_untold(server) == MANY
+
+
+def told_and_untold(server: Server) -> int:
+    """Strangers that have a line, and those that are only counted."""
     told = len(re.findall("it speaks no TLS\n", server.stderr))
-    untold = sum(map(int, re.findall(r"and (\d+) more", server.stderr)))
-    assert told < MANY / 2
-    assert told + untold == MANY
+    return told + sum(map(int, re.findall(r"and (\d+) more", server.stderr)))
 
 
 # ---- handshakes that do not end
@@ -155,7 +177,7 @@ def test_a_log_is_not_flooded(server: Server) -> None:
 
 def test_silent_strangers_hold_nobody_up(server: Server, authority: Authority) -> None:
     files = len(list(Path(f"/proc/{server.pid}/fd").iterdir()))
-    silent = [socket.create_connection((HOST, server.port), 30) for _ in range(SILENT)]
+    silent = [socket.create_connection((HOST, server.port), 60) for _ in range(SILENT)]
     hello = ssl.MemoryBIO()
     begun = authority.context().wrap_bio(ssl.MemoryBIO(), hello, server_hostname=HOST)
     with pytest.raises(ssl.SSLWantReadError):
@@ -169,7 +191,7 @@ def test_silent_strangers_hold_nobody_up(server: Server, authority: Authority) -
             assert not one.recv(100), "it is closed for it"
     server.expect(rb"WARNING no TLS with 127\.0\.0\.1: it took more than 10 s\n")
     assert_served(server.port, authority.context())
-    assert len(list(Path(f"/proc/{server.pid}/fd").iterdir())) <= files + 1
+    until(lambda: len(list(Path(f"/proc/{server.pid}/fd").iterdir())) <= files + 1, True)
 
 
 # ---- ports
@@ -271,24 +293,23 @@ def test_who_does_not_shake_hands_counts_as_a_connection(
             silent.settimeout(20)
             silent.shutdown(socket.SHUT_WR)
             assert not silent.recv(1)
-        assert_served(server.port, context)  # its place was given back
-        for _ in range(5):
-            assert_served(server.port, context)  # and so are those of who did
+        # Its place is given back, and so are those of who did; the server may read of their end behind a connection.
+        for _ in range(6):
+            until(lambda: is_served(server.port, context), True)
 
 
 def test_a_first_packet_in_time_and_the_handshake_before_it(
     start_server: StartServer, own: Pair, authority: Authority
 ) -> None:
-    server = start_server("--ssl", *own.options, "--first-packet-timeout", "0.5")
+    server = start_server("--ssl", *own.options, "--first-packet-timeout", "3")
     context = authority.context()
     with (
-        secured(server.port, context) as speaker,
-        socket.create_connection((HOST, server.port), 20) as silent,
+        spoken(secured(server.port, context)) as speaker,  # before the others come: it has only so much time
+        socket.create_connection((HOST, server.port), 60) as silent,
         secured(server.port, context) as shaken,
     ):
-        assert version_over(speaker).startswith(b"OK ")
         for late in (silent, shaken):
-            late.settimeout(20)
+            late.settimeout(60)
             with suppress(ssl.SSLError, ConnectionError):
                 assert not late.recv(1)
         assert version_over(speaker).startswith(b"OK ")

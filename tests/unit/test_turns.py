@@ -76,6 +76,12 @@ async def test_who_cannot_go_on_keeps_nobody_else_from_it() -> None:
 
 
 async def test_the_thread_of_the_database_is_let_in_between_turns() -> None:
+    many, tries = 300, 5  # on a loaded machine the thread may not be run, though it is let in
+    assert max([await steps_beside(many) for _ in range(tries)]) > many // 2
+
+
+async def steps_beside(many: int) -> int:
+    """What a thread does while the loop has so many turns of work."""
     turns, ended, steps = Turns(asyncio.get_running_loop()), threading.Event(), list[float]()
 
     def commit() -> None:
@@ -85,10 +91,9 @@ async def test_the_thread_of_the_database_is_let_in_between_turns() -> None:
 
     thread = threading.Thread(target=commit)
     thread.start()
-    many = 300
     waiter = Waiter(turns, many, 1, [], "a")
     turns.add(waiter)
     await until(lambda: not waiter.left)
     ended.set()
     thread.join()
-    assert len(steps) > many // 2
+    return len(steps)

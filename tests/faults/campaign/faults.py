@@ -185,9 +185,8 @@ class Injector:
 
     def _heal_disk(self, faults: Sequence[Fault]) -> None:
         """First of all: a server that is started must not be killed at its first write."""
-        if self._ground.shim.struck:
+        if self._ground.shim.disarm():
             self._struck.update(fault for fault in faults if fault in DISK_FAULTS)
-        self._ground.shim.disarm()
 
     def _mend_database(self, fault: Fault, place: Place) -> None:
         if fault is Fault.DATABASE_KILLED:

@@ -22,7 +22,7 @@ from tests.faults.proxy import Proxy, Target
 from tests.harness.server import HOST, Server
 
 INSIDE: Final = Path(__file__).with_name("inside")
-TASKS_SECONDS: Final = 10.0
+TASKS_SECONDS: Final = 60.0
 LOOK_SECONDS: Final = 0.01
 ROWS: Final = "SELECT id, run_at FROM gearman_job"
 

@@ -82,9 +82,11 @@ class Shim:
         control.error, control.milliseconds, control.struck = error, milliseconds, 0
         control.count = count
 
-    def disarm(self) -> None:
-        """All goes well again."""
-        self._control.count = self._control.struck = 0
+    def disarm(self) -> int:
+        """All goes well again; returns how many calls it has happened to, none of them later than this."""
+        self._control.count = 0
+        struck, self._control.struck = self._control.struck, 0
+        return struck
 
     @property
     def struck(self) -> int:

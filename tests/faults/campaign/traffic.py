@@ -2,6 +2,7 @@
 
 import random
 import socket
+from collections import deque
 from collections.abc import Callable
 from heapq import heappop, heappush
 from itertools import count
@@ -17,7 +18,7 @@ from tests.faults.campaign.plan import FUNCTIONS, Clients, Lookers, Plan, Way, W
 
 HOST: Final = "127.0.0.1"
 COME_BACK: Final = 0.03  # seconds until a connection that was lost is made again
-END_SECONDS: Final = 30.0
+END_SECONDS: Final = 90.0
 CONNECT_SECONDS: Final = 5.0
 
 Maker = Callable[[], Actor]
@@ -40,7 +41,7 @@ class Traffic:
         self._makers: dict[Actor, Maker] = {}
         self._to_make: list[tuple[float, int, Maker]] = []  # a heap: when, a tie-breaker
         self._ties = count()
-        self._orders: list[Callable[[], None]] = []  # for the thread
+        self._orders: deque[Callable[[], None]] = deque()  # for the thread
         self._changed = Condition()
         for clients in plan.clients:
             self._plan_connection(self._client_maker(clients), 0.0)
@@ -125,9 +126,8 @@ class Traffic:
 
     def _serve(self) -> None:
         while not self._ending:
-            orders, self._orders = self._orders, []
-            for order in orders:
-                order()
+            while self._orders:
+                self._orders.popleft()()
             while self._to_make and self._to_make[0][0] <= monotonic():
                 self._make(heappop(self._to_make)[2])
             for key, events in self._selector.select(0.02):

@@ -114,8 +114,8 @@ def test_a_second_signal_leaves_the_job_to_the_server() -> None:
     # In a process of its own: with other threads about, a second signal may come to one of them.
     program = str(Path(sys.executable).with_name("gearmand-py"))
     with ScriptedServer(worker_script(assigned(1))) as server:
-        command = ["work", "f", "--", "sh", "-c", "kill -INT $PPID; kill -TERM $PPID; sleep 30"]
-        done = subprocess.run([program, "-p", str(server.port), *command], timeout=20, check=False)
+        command = ["work", "f", "--", "sh", "-c", "kill -INT $PPID; kill -TERM $PPID; sleep 300"]
+        done = subprocess.run([program, "-p", str(server.port), *command], timeout=60, check=False)
     assert not server.bodies(packets.WORK_COMPLETE) + server.bodies(packets.WORK_FAIL)
     assert done.returncode == 128 + signal.SIGTERM
 
