@@ -23,7 +23,7 @@ from tests.storage.records import delete, everything, ids, insert, job, jobs, up
 PROXY: Final = "postgresql+pgbouncer"
 END_ALL: Final = "SELECT pg_terminate_backend(pid, 60000) FROM pg_stat_activity WHERE datname = '{}'"
 SLOW: Final = """
-    CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM pg_sleep(0.3); RETURN NULL; END';
+    CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM pg_sleep(2); RETURN NULL; END';
     CREATE TRIGGER slow BEFORE INSERT ON gearman_job EXECUTE FUNCTION slow()
 """
 
@@ -204,7 +204,7 @@ async def test_bytes_are_exact_in_databases_of_other_encodings(server: DatabaseS
 
 
 async def test_a_timeout_of_the_user_does_not_end_a_batch(make_storage: StorageFactory) -> None:
-    configure(make_storage, statement_timeout="100ms", idle_in_transaction_session_timeout="100ms")
+    configure(make_storage, statement_timeout="1s", idle_in_transaction_session_timeout="1s")
     async with opened(make_storage()) as storage:
         administer(storage, *SLOW.split(";\n"))
         await storage.commit(Changes([5], (), [job(1)]))
@@ -217,11 +217,11 @@ async def test_no_timeout_of_the_user_takes_the_queue_away(
 ) -> None:
     timeouts = ("idle_in_transaction_session_timeout", "idle_session_timeout", "transaction_timeout")
     known = {name for (name,) in server.execute("SELECT name FROM pg_settings WHERE name LIKE '%_timeout'")}
-    configure(make_storage, **{name: "200ms" for name in timeouts if name in known})
+    configure(make_storage, **{name: "1s" for name in timeouts if name in known})
     async with opened(make_storage()) as storage:
         await storage.commit(insert(job(1)))
         holder = held_by(storage)
-        server.execute("SELECT pg_sleep(0.6)")
+        server.execute("SELECT pg_sleep(1.5)")
         assert held_by(storage) == holder
         await storage.commit(insert(job(2)))
         assert await ids(storage) == [1, 2]
@@ -338,7 +338,7 @@ async def test_nothing_of_a_batch_is_stored_without_the_guard(proxied: StorageFa
 async def test_the_next_owner_waits_for_a_batch_that_is_under_way(proxied: StorageFactory) -> None:
     """It began while its guard was there: once it has ended, all that it stored is read."""
     async with opened(proxied()) as storage:
-        administer(storage, *SLOW.replace("0.3", "2").split(";\n"))  # long enough to be seen on a loaded machine
+        administer(storage, *SLOW.split(";\n"))
         async with opened(storage_for(text_of(storage.url), node=1)) as other:
             committing = asyncio.create_task(storage.commit(insert(job(1))))
             while not await sleeping(other):
