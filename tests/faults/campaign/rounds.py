@@ -14,7 +14,6 @@ from tests.faults.campaign.traffic import Traffic
 STEP_SECONDS: Final = 1.0  # as long a step waits for its jobs: they may not come while the storage is away
 LAST_SECONDS: Final = 0.5  # after the last fault, for jobs that are not submitted yet
 DRAIN_SECONDS: Final = 40.0
-LEAK_SECONDS: Final = 15.0  # what is held for longer is a leak, and not just on its way
 DEATH_SECONDS: Final = 30.0
 LOOK_SECONDS: Final = 0.02
 LONGEST_LOOK: Final = 1.0
@@ -57,7 +56,7 @@ def run(block: Block, plan: Plan, counts: Counter[str], events: list[str]) -> li
     ledger.close_round()
     if injector.killed:
         block.warm.clear()
-    return ledger.anomalies + lasting_leaks(block)
+    return ledger.anomalies + leaks(block, ground.census())
 
 
 def dead_of(ground: Ground, ledger: Ledger) -> set[int]:
@@ -94,14 +93,6 @@ def drain(ground: Ground, traffic: Traffic, plan: Plan, injector: Injector) -> N
             return
         sleep(LOOK_SECONDS)
     injector.note("is drained")
-
-
-def lasting_leaks(block: Block) -> list[str]:
-    """Those that are still there after a while."""
-    until = monotonic() + LEAK_SECONDS
-    while (found := leaks(block, block.ground.census())) and monotonic() < until:
-        sleep(LONGEST_LOOK)
-    return found
 
 
 def leaks(block: Block, census: Census) -> list[str]:
